@@ -1,0 +1,147 @@
+"""`trainyard sessions …`: looking at sessions, and steering them, also while `run` holds the data directory."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from trainyard.settings import load_settings
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from trainyard.database import Database
+
+T = TypeVar("T")
+
+app = typer.Typer(help="List, show, pause, resume, cancel and retry sessions.", no_args_is_help=True)
+
+DataDirOption = Annotated[Path | None, typer.Option(help="Where the database is kept.")]
+SessionArgument = Annotated[int | None, typer.Argument(help="The session; the newest one when left out.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
+
+
+@contextmanager
+def open_database(data_dir: Path | None) -> "Iterator[Database]":
+    """The running PostgreSQL of the data directory, or, where none runs, one started for this command."""
+    from local.data_dir import DataDir
+    from local.postgres import EmbeddedPostgres
+    from trainyard.database import Database, migrate
+
+    settings = load_settings(data_dir=data_dir)
+    url = settings.database_url or EmbeddedPostgres.url_of_running(settings.data_dir)
+    if url is not None:
+        database = Database(url)
+        yield database
+        database.close()
+        return
+    if not settings.data_dir.is_dir():
+        typer.echo(f"There is no data directory {settings.data_dir}; `trainyard run PATH` makes it.", err=True)
+        raise typer.Exit(2)
+    with DataDir(settings.data_dir) as folder:
+        postgres = EmbeddedPostgres(folder.path)
+        url = postgres.start()
+        try:
+            migrate(url)
+            database = Database(url)
+            yield database
+            database.close()
+        finally:
+            postgres.stop()
+
+
+def _with_session(data_dir: Path | None, session_id: int | None, work: "Callable[[sa.Connection, int], T]") -> T:
+    with open_database(data_dir) as database:
+        return database.transact(lambda c: work(c, session_id if session_id is not None else _newest(c)))
+
+
+def _newest(connection: "sa.Connection") -> int:
+    import sqlalchemy as sa
+
+    from trainyard.lifecycle import NoSuchSession
+
+    found = connection.execute(sa.text("SELECT max(id) FROM training_sessions WHERE deleted_at IS NULL")).scalar_one()
+    if found is None:
+        raise NoSuchSession("There is no session yet; `trainyard run PATH` begins one.")
+    return int(found)
+
+
+@app.command("list")
+def list_sessions(data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """All sessions, the newest first."""
+    from cli.display import print_sessions
+    from trainyard.session_list import list_sessions as read
+
+    with open_database(data_dir) as database:
+        rows = database.transact(read)
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False, default=str))
+    else:
+        print_sessions(rows)
+
+
+@app.command()
+def show(session: SessionArgument = None, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """Progress and results of a session."""
+    from cli.display import print_progress, print_summary
+    from local.summary import read_summary
+    from trainyard.progress import read_progress
+
+    progress, summary = _with_session(
+        data_dir, session, lambda connection, id: (read_progress(connection, id), read_summary(connection, id))
+    )
+    if as_json:
+        shown = {"percentage": progress.percentage, "etaSeconds": progress.eta_seconds, **summary}
+        typer.echo(json.dumps(shown, ensure_ascii=False))
+        return
+    print_progress(progress)
+    print_summary(summary)
+
+
+@app.command()
+def failures(session: SessionArgument = None, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
+    """The images that failed, and why."""
+    from cli.display import print_failures
+    from local.summary import read_failures
+
+    rows = _with_session(data_dir, session, read_failures)
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+    else:
+        print_failures(rows)
+
+
+def _ask(verb: str, session: int | None, data_dir: Path | None) -> None:
+    from trainyard.lifecycle import request
+
+    answer = _with_session(data_dir, session, lambda connection, id: request(connection, id, verb))
+    typer.echo(answer.message, err=answer.status == 409)
+    if answer.status == 409:
+        raise typer.Exit(1)
+
+
+@app.command()
+def pause(session: SessionArgument = None, data_dir: DataDirOption = None) -> None:
+    """Stop at the next batch; what is done stays done."""
+    _ask("pause", session, data_dir)
+
+
+@app.command()
+def resume(session: SessionArgument = None, data_dir: DataDirOption = None) -> None:
+    """Go on where it paused."""
+    _ask("resume", session, data_dir)
+
+
+@app.command()
+def cancel(session: SessionArgument = None, data_dir: DataDirOption = None) -> None:
+    """End it for good; what is done stays done."""
+    _ask("cancel", session, data_dir)
+
+
+@app.command()
+def retry(session: SessionArgument = None, data_dir: DataDirOption = None) -> None:
+    """Try again what failed."""
+    _ask("retry", session, data_dir)

@@ -1,0 +1,144 @@
+"""Observe: rows and Jobs into one snapshot, which is all that plan sees."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from controller.backend import JobBackend, ObservedJob
+from trainyard import shards
+from trainyard.lifecycle import ACTIVE, retry_under_way
+from trainyard.shards import AttemptTotals
+from trainyard.tables import face_instances, steps, training_sessions
+
+
+@dataclass(frozen=True)
+class StepView:
+    name: str
+    status: str
+    attempt: int = 0
+    failures: int = 0
+    total: int | None = None
+    done: int = 0
+    failed: int = 0
+    job_uid: str | None = None
+    job_token: str | None = None
+    shards: AttemptTotals | None = None  # of the running attempt
+    shard_waiting: tuple[str, str] | None = None
+    silent_seconds: float = 0.0  # since a worker of the running attempt last committed
+
+
+@dataclass(frozen=True)
+class SessionView:
+    id: int
+    root_path: str
+    requested: str
+    status: str
+    faces: bool
+    started: bool
+    total: int
+    retry_due: bool = False
+    waiting: tuple[str, str] | None = None
+    steps: Mapping[str, StepView] = field(default_factory=dict)
+    faces_to_cluster: bool = False
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    now: datetime
+    sessions: Sequence[SessionView]
+    jobs: Sequence[ObservedJob]
+    silence_seconds: float = 1500.0
+
+
+def observe(connection: sa.Connection, backend: JobBackend, silence_seconds: float) -> Snapshot:
+    """Every session that is not settled, with its steps and shards added up, and every Job."""
+    s = training_sessions.c
+    retry_due = sa.and_(
+        s.retry_requested_at.is_not(None),
+        sa.or_(s.retry_seen_at.is_(None), s.retry_seen_at < s.retry_requested_at),
+    )
+    rows = connection.execute(
+        sa.select(training_sessions)
+        .where(s.deleted_at.is_(None), sa.or_(s.status.in_(ACTIVE), retry_due))
+        .order_by(s.created_at, s.id)
+    ).all()
+    by_session = _steps(connection, [row.id for row in rows])
+    return Snapshot(
+        now=connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one(),
+        sessions=[_session(connection, row, by_session.get(row.id, {})) for row in rows],
+        jobs=backend.observe(),
+        silence_seconds=silence_seconds,
+    )
+
+
+def _session(connection: sa.Connection, row: sa.Row[Any], views: dict[str, StepView]) -> SessionView:
+    cluster = views.get("cluster")
+    clustering_next = (
+        cluster is not None and cluster.status == "pending" and all(view.status != "running" for view in views.values())
+    )
+    return SessionView(
+        id=row.id,
+        root_path=row.root_path,
+        requested=row.requested,
+        status=row.status,
+        faces=bool(row.options.get("faces", True)),
+        started=row.started_at is not None,
+        total=row.total,
+        retry_due=retry_under_way(row),
+        waiting=(row.waiting_code, row.waiting_message) if row.waiting_code else None,
+        steps=views,
+        faces_to_cluster=clustering_next and _faces_to_cluster(connection, row.models),
+    )
+
+
+def _faces_to_cluster(connection: sa.Connection, models: Mapping[str, Any] | None) -> bool:
+    if not models or not models.get("face"):
+        return False
+    f = face_instances.c
+    waiting = sa.select(f.id).where(f.model_id == models["face"]["id"], f.clustered_at.is_(None), f.person_id.is_(None))
+    return bool(connection.execute(sa.select(waiting.exists())).scalar_one())
+
+
+def _steps(connection: sa.Connection, session_ids: list[int]) -> dict[int, dict[str, StepView]]:
+    views: dict[int, dict[str, StepView]] = {}
+    for row in connection.execute(sa.select(steps).where(steps.c.session_id.in_(session_ids))):
+        view = _step(connection, row) if row.status == "running" else _settled_step(row)
+        views.setdefault(row.session_id, {})[row.step] = view
+    return views
+
+
+def _settled_step(row: sa.Row[Any]) -> StepView:
+    return StepView(
+        name=row.step,
+        status=row.status,
+        attempt=row.attempt,
+        failures=row.failures,
+        total=row.total,
+        done=row.done,
+        failed=row.failed,
+        job_uid=row.job_uid,
+        job_token=row.job_token,
+    )
+
+
+def _step(connection: sa.Connection, row: sa.Row[Any]) -> StepView:
+    waiting = connection.execute(
+        sa.text("""
+            SELECT min(waiting_code) AS code, min(waiting_message) AS message,
+                   coalesce(extract(epoch FROM clock_timestamp() - max(committed_at)), 0)::float8 AS silent
+            FROM shards WHERE session_id = :session_id AND step = :step AND attempt = :attempt
+        """),
+        {"session_id": row.session_id, "step": row.step, "attempt": row.attempt},
+    ).one()
+    plain = _settled_step(row)
+    return StepView(
+        **{
+            **plain.__dict__,
+            "shards": shards.attempt_totals(connection, row.session_id, row.step, row.attempt),
+            "shard_waiting": (waiting.code, waiting.message) if waiting.code else None,
+            "silent_seconds": waiting.silent,
+        }
+    )

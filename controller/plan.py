@@ -1,0 +1,320 @@
+"""Plan: what to do next, from a snapshot. Pure: no clock, no database, no Jobs; the same for every backend.
+
+Level-triggered: it says what is missing now, whatever happened before, so a restart is an ordinary pass.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from controller.backend import ObservedJob
+from controller.observe import SessionView, Snapshot, StepView
+from trainyard.lifecycle import ENDED, SETTLED
+from trainyard.steps import STEPS, steps_of_session
+
+MOST_FAILURES = 3  # attempts of a step that may end by failure
+
+
+@dataclass(frozen=True)
+class Admit:
+    """Give a new session its steps."""
+
+    session_id: int
+    steps: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Reopen:
+    """A retry: what failed becomes pending again."""
+
+    session_id: int
+
+
+@dataclass(frozen=True)
+class StartAttempt:
+    """Cut what is left of a step into shards and write the next attempt down."""
+
+    session_id: int
+    step: str
+
+
+@dataclass(frozen=True)
+class CreateJob:
+    """Make the Job of an attempt that is written down."""
+
+    session_id: int
+    step: str
+
+
+@dataclass(frozen=True)
+class MarkStarted:
+    """A worker has begun: the session is no longer pending."""
+
+    session_id: int
+
+
+@dataclass(frozen=True)
+class StopJob:
+    job: ObservedJob
+
+
+@dataclass(frozen=True)
+class RemoveJob:
+    job: ObservedJob
+
+
+@dataclass(frozen=True)
+class EndAttempt:
+    """Add the attempt's shards up; what is left makes the next one. A failure counts towards the limit."""
+
+    session_id: int
+    step: str
+    code: str | None = None
+    message: str | None = None
+    failure: bool = False
+
+
+@dataclass(frozen=True)
+class FailStep:
+    session_id: int
+    step: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class FinishStep:
+    """The step has nothing left to do."""
+
+    session_id: int
+    step: str
+    status: str = "completed"
+
+
+@dataclass(frozen=True)
+class Pause:
+    session_id: int
+    step: str
+
+
+@dataclass(frozen=True)
+class Resume:
+    session_id: int
+    step: str
+
+
+@dataclass(frozen=True)
+class Cancel:
+    session_id: int
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Say why nothing happens; None takes it back."""
+
+    session_id: int
+    waiting: tuple[str, str] | None
+
+
+Action = (
+    Admit | Reopen | StartAttempt | CreateJob | MarkStarted | StopJob | RemoveJob | EndAttempt
+    | FailStep | FinishStep | Pause | Resume | Cancel | Wait
+)  # fmt: skip
+
+
+def plan(snapshot: Snapshot) -> list[Action]:
+    actions = list(_strays(snapshot))
+    for session in snapshot.sessions:
+        actions += _plan_session(session, snapshot)
+    return actions
+
+
+def _strays(snapshot: Snapshot) -> Iterator[Action]:
+    """Jobs that no running step asked for: stop them, and remove them once they have ended."""
+    wanted = {
+        (session.id, step.name, step.job_token)
+        for session in snapshot.sessions
+        for step in session.steps.values()
+        if step.status == "running"
+    }
+    for job in snapshot.jobs:
+        if (job.spec.session_id, job.spec.step, job.spec.token) in wanted:
+            continue
+        if job.state == "running":
+            yield StopJob(job)
+        elif job.state != "stopping":
+            yield RemoveJob(job)
+
+
+def _plan_session(session: SessionView, snapshot: Snapshot) -> list[Action]:
+    if not session.steps:
+        return _admit(session)
+    if session.retry_due and session.status in ENDED:
+        return [Reopen(session.id)]
+    running = next((step for step in session.steps.values() if step.status == "running"), None)
+    if running is not None:
+        return _follow(session, running, snapshot)
+    if session.requested == "cancel":
+        return [Cancel(session.id)]
+    step = _next_step(session)
+    if step is None:
+        return []
+    if session.requested == "pause":
+        return [Pause(session.id, step.name)] if step.status == "pending" else []
+    if step.status == "paused":
+        return [Resume(session.id, step.name)]
+    return _begin(session, step, snapshot)
+
+
+def _admit(session: SessionView) -> list[Action]:
+    return [Admit(session.id, tuple(steps_of_session(session.faces).items()))]
+
+
+def _next_step(session: SessionView) -> StepView | None:
+    """The first step, in order, that is not settled."""
+    return next(
+        (session.steps[name] for name in STEPS if name in session.steps and session.steps[name].status not in SETTLED),
+        None,
+    )
+
+
+def _begin(session: SessionView, step: StepView, snapshot: Snapshot) -> list[Action]:
+    if step.status in ENDED:
+        return []
+    empty = _settle_without_work(session, step)
+    if empty is not None:
+        return [empty]
+    reason = _queued(session, step, snapshot)
+    if reason is not None:
+        return [] if session.waiting == reason else [Wait(session.id, reason)]
+    unwait = [Wait(session.id, None)] if session.waiting else []
+    return [*unwait, StartAttempt(session.id, step.name)]
+
+
+def _settle_without_work(session: SessionView, step: StepView) -> Action | None:
+    """A step with nothing to do: training is completed, 0 of 0; the other phases are skipped."""
+    if step.name == "embed" and not step.total:
+        return FinishStep(session.id, step.name)
+    if step.name in {"detect", "assign"} and not step.total:
+        return FinishStep(session.id, step.name, "skipped")
+    if step.name == "cluster" and not session.faces_to_cluster:
+        return FinishStep(session.id, step.name, "skipped")
+    return None
+
+
+def _queued(session: SessionView, step: StepView, snapshot: Snapshot) -> tuple[str, str] | None:
+    """Why this step must not begin yet, beside other sessions; the oldest goes first."""
+    for other in snapshot.sessions:
+        if other.id == session.id or other.status in ENDED:
+            continue
+        if step.name == "cluster" and _clustering(other):
+            return ("Queued", f"Session {other.id} is clustering; one at a time.")
+        if step.name == "discover" and _precedes(other, session) and overlap(other, session):
+            return ("Queued", f"Session {other.id} works on the same folders ({other.root_path}) first.")
+    return None
+
+
+def _clustering(session: SessionView) -> bool:
+    return "cluster" in session.steps and session.steps["cluster"].status == "running"
+
+
+def _precedes(other: SessionView, session: SessionView) -> bool:
+    """Whether `other` has, or is first to get, folders that both want. A paused one keeps nobody waiting."""
+    if other.status == "paused" or (other.requested == "pause" and other.status == "pending"):
+        return False
+    discovered = "discover" in other.steps and other.steps["discover"].status not in {"pending", "paused"}
+    return discovered or other.id < session.id
+
+
+def overlap(one: SessionView, other: SessionView) -> bool:
+    """Whether the roots are equal or one lies in the other."""
+    a, b = PurePosixPath(one.root_path), PurePosixPath(other.root_path)
+    return a.is_relative_to(b) or b.is_relative_to(a)
+
+
+def _follow(session: SessionView, step: StepView, snapshot: Snapshot) -> list[Action]:
+    """A step that is running in the rows: where has its Job got to?"""
+    job = next((job for job in snapshot.jobs if _is_job_of(job, session, step)), None)
+    if job is None:
+        return _without_job(session, step)
+    if session.requested != "run":
+        return _winding_down(session, step, job)
+    match job.state:
+        case "running":
+            return _watch(session, step, job, snapshot)
+        case "stopping":
+            return []
+        case "succeeded":
+            return [_judge_success(session, step), RemoveJob(job)]
+        case "failed":
+            return [_judge_failure(session, step, job), RemoveJob(job)]
+        case _:
+            return [EndAttempt(session.id, step.name), RemoveJob(job)]
+
+
+def _is_job_of(job: ObservedJob, session: SessionView, step: StepView) -> bool:
+    spec = job.spec
+    return (spec.session_id, spec.step, spec.token) == (session.id, step.name, step.job_token)
+
+
+def _without_job(session: SessionView, step: StepView) -> list[Action]:
+    """Not made yet, or made and gone: the death of what ran it is no failure of the attempt."""
+    if step.job_uid is None and session.requested == "run":
+        return [CreateJob(session.id, step.name)]
+    if _all_shards_finished(step):
+        return [_judge_success(session, step)]
+    return [EndAttempt(session.id, step.name)]
+
+
+def _winding_down(session: SessionView, step: StepView, job: ObservedJob) -> list[Action]:
+    """Pause or cancel: the workers stop at their batch first. What is done by then stays done."""
+    if job.state == "running":
+        return [StopJob(job)]
+    if job.state == "stopping":
+        return []
+    if job.state == "succeeded":
+        return [_judge_success(session, step), RemoveJob(job)]
+    return [EndAttempt(session.id, step.name), RemoveJob(job)]
+
+
+def _watch(session: SessionView, step: StepView, job: ObservedJob, snapshot: Snapshot) -> list[Action]:
+    if step.silent_seconds > snapshot.silence_seconds and step.shard_waiting is None:
+        silence = f"No worker committed anything for {step.silent_seconds:.0f} s."
+        return [_fail(session, step, "WorkersSilent", silence, False), StopJob(job)]
+    actions: list[Action] = []
+    if not session.started and step.shards is not None and step.shards.claimed:
+        actions.append(MarkStarted(session.id))
+    if session.waiting != step.shard_waiting:
+        actions.append(Wait(session.id, step.shard_waiting))
+    return actions
+
+
+def _all_shards_finished(step: StepView) -> bool:
+    return step.shards is not None and step.shards.shards > 0 and step.shards.finished == step.shards.shards
+
+
+def _judge_success(session: SessionView, step: StepView) -> Action:
+    """Committed rows decide: a Job that says it succeeded must have finished every shard."""
+    if _all_shards_finished(step):
+        if step.name == "embed" and _every_image_failed(session, step):
+            return FailStep(session.id, step.name, "AllImagesFailed", "Not one image could be read; see the failures.")
+        return FinishStep(session.id, step.name)
+    return _fail(session, step, "ShardsUnfinished", "The workers ended without finishing every shard.", False)
+
+
+def _every_image_failed(session: SessionView, step: StepView) -> bool:
+    failed = step.failed + (step.shards.failed if step.shards else 0)
+    return session.total > 0 and failed == session.total
+
+
+def _judge_failure(session: SessionView, step: StepView, job: ObservedJob) -> Action:
+    if _all_shards_finished(step):
+        return _judge_success(session, step)
+    return _fail(session, step, job.code or "WorkerFailed", job.message or "A worker failed.", job.final)
+
+
+def _fail(session: SessionView, step: StepView, code: str, message: str, final: bool) -> Action:
+    """Another attempt, unless it would fail the same way or as many as may have failed."""
+    if final or step.failures + 1 >= MOST_FAILURES:
+        return FailStep(session.id, step.name, code, message)
+    return EndAttempt(session.id, step.name, code, message, failure=True)

@@ -1,0 +1,330 @@
+"""A sharded step: read a batch, decode and infer it, commit it; the next batch is under way meanwhile."""
+
+import os
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from jobs.context import Context, Session
+from jobs.outages import MOUNT_ERRORS, StorageUnavailable, check_root, ride_out
+from jobs.outcomes import ComeBackLater
+from jobs.streams import Streams
+from trainyard import shards
+from trainyard.decoders import Decoder
+from trainyard.photos import PhotoError, PhotoFacts
+from trainyard.shards import Shard
+from trainyard.vectors import VectorsUnavailable
+
+BATCHES_AHEAD = 2  # in flight beside the one that is being committed
+PHOTOS_PER_CHUNK = 8  # what one thread takes at a time
+DEADLY = 2  # workers that an image may take down before it is failed
+MAYBE_THE_MOUNT = frozenset({"not_found", "unreadable", "timed_out"})  # if all of a batch fail so
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One row of the step's work."""
+
+    position: int
+    asset_id: int
+    path: bytes
+    content_sha256: bytes | None  # as it was last read
+    done_before: bool  # what this step makes of that content is there already
+    attempts: int
+    failed_before: tuple[str, str] | None  # code and sentence, when an earlier step failed it
+
+    @property
+    def suspect(self) -> bool:
+        return self.attempts > 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a photo: an error, or facts and (unless unchanged) a result of the step's own kind."""
+
+    photo: Photo
+    error: tuple[str, str] | None = None
+    facts: PhotoFacts | None = None
+    result: Any = None
+    seconds: float = 0.0
+    size_and_mtime: tuple[int, int] | None = None  # of a photo that failed, from before it was read
+
+    @property
+    def unchanged(self) -> bool:
+        return self.error is None and self.result is None
+
+
+class ShardedStep(Protocol):
+    """What makes embed differ from detect."""
+
+    name: str
+    batch_size: int
+    read: sa.TextClause  # a batch's rows from :session_id, :step, :next, :last, :limit, and `parameters`
+    parameters: dict[str, Any]
+
+    def infer(self, photos: Sequence[Photo], decoder: Decoder) -> list[Outcome]:
+        """Decode and run the networks; called from several threads."""
+        ...
+
+    def publish(self, outcomes: Sequence[Outcome]) -> None:
+        """Write vectors; doing it again changes nothing."""
+        ...
+
+    def counts(self, outcomes: Sequence[Outcome]) -> dict[str, int]:
+        """What the shard counts of them, beside done and failed."""
+        ...
+
+    def store(self, connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
+        """Write rows in the batch's transaction."""
+        ...
+
+    def tidy(self, shard: Shard) -> None:
+        """Remove what a predecessor that died left without rows."""
+        ...
+
+
+@dataclass
+class Batch:
+    photos: list[Photo]
+    futures: list[Future[list[Outcome]]]
+
+    @property
+    def last(self) -> int:
+        return self.photos[-1].position
+
+    @property
+    def solo(self) -> bool:
+        return self.photos[0].suspect
+
+
+class BatchRun:
+    """One claimed shard being worked off."""
+
+    def __init__(self, context: Context, session: Session, step: ShardedStep, shard: Shard, streams: Streams) -> None:
+        self.context = context
+        self.session = session
+        self.step = step
+        self.shard = shard
+        self.streams = streams
+        self.window: deque[Batch] = deque()
+        self.cursor = shard.next
+
+    def run(self) -> None:
+        try:
+            self._fill()
+            while self.window:
+                self._commit(self.window.popleft())
+                self._fill()
+        except ComeBackLater:
+            self.context.database.transact(lambda c: shards.beat(c, self.shard, in_flight=None))
+            raise
+        if self.shard.claim > 1 or self.shard.key.attempt > 1:
+            self.step.tidy(self.shard)
+        self.context.database.transact(lambda c: shards.finish(c, self.shard))
+
+    def _fill(self) -> None:
+        """Hand batches out until enough are under way; a suspect goes alone."""
+        while len(self.window) < BATCHES_AHEAD and not (self.window and self.window[0].solo):
+            self.context.check_stop()
+            photos = self.context.database.transact(self._hand_out)
+            if not photos:
+                return
+            self.cursor = photos[-1].position + 1
+            self.window.append(self._submit(photos))
+
+    def _hand_out(self, connection: sa.Connection) -> list[Photo]:
+        """The next photos, and their name in the shard's row before anything touches them."""
+        rows = connection.execute(
+            self.step.read,
+            {
+                **self.step.parameters,
+                "session_id": self.session.id,
+                "step": self.step.name,
+                "next": self.cursor,
+                "last": self.shard.last,
+                "limit": self.step.batch_size,
+            },
+        )
+        photos = up_to_suspect([_photo(row) for row in rows])
+        if not photos or (photos[0].suspect and self.window):
+            return []
+        shards.beat(connection, self.shard, in_flight=photos[-1].position)
+        return photos
+
+    def _submit(self, photos: list[Photo]) -> Batch:
+        chunks = [photos[i : i + PHOTOS_PER_CHUNK] for i in range(0, len(photos), PHOTOS_PER_CHUNK)]
+        return Batch(photos, [self.streams.submit(self._work, chunk) for chunk in chunks])
+
+    def _work(self, photos: Sequence[Photo], decoder: Decoder) -> list[Outcome]:
+        """The chunk's outcomes; those known beforehand need no decoding."""
+        known = {photo.position: outcome for photo in photos if (outcome := _known_failure(photo))}
+        rest = [photo for photo in photos if photo.position not in known]
+        inferred = {o.photo.position: o for o in self.step.infer(rest, decoder)} if rest else {}
+        return [known.get(photo.position) or inferred[photo.position] for photo in photos]
+
+    def _commit(self, batch: Batch) -> None:
+        outcomes = self._outcomes(batch)
+        self._ride_out_vectors(lambda: self.step.publish(outcomes))
+        in_flight = self.window[-1].last if self.window else None
+        failed = sum(1 for outcome in outcomes if outcome.error)
+
+        inherited = sum(1 for outcome in outcomes if outcome.photo.failed_before)
+
+        def work(connection: sa.Connection) -> Shard:
+            after, is_news = shards.advance(
+                connection,
+                self.shard,
+                next=batch.last + 1,
+                in_flight=in_flight,
+                done=len(outcomes),
+                failed=failed,
+                counts={**self.step.counts(outcomes), "inherited": inherited},
+            )
+            if is_news:
+                self.step.store(connection, outcomes)
+            return after
+
+        self.shard = self.context.database.transact(work)
+
+    def _outcomes(self, batch: Batch) -> list[Outcome]:
+        """The batch's outcomes, in order; again from the start while the folder itself is gone."""
+
+        def gather() -> list[Outcome]:
+            futures = batch.futures or self._submit(batch.photos).futures
+            batch.futures = []
+            try:
+                outcomes = [outcome for future in futures for outcome in future.result()]
+            except OSError as error:
+                if error.errno not in MOUNT_ERRORS:
+                    raise
+                raise StorageUnavailable(f"{self.session.root_path}: {error.strerror}") from error
+            if all(o.error and o.error[0] in MAYBE_THE_MOUNT for o in outcomes):
+                check_root(self.session.root_path)
+            return outcomes
+
+        return ride_out(self.context, self.shard, "StorageUnavailable", gather, (StorageUnavailable,))
+
+    def _ride_out_vectors(self, work: Any) -> None:
+        ride_out(self.context, self.shard, "VectorsUnavailable", work, (VectorsUnavailable,))
+
+
+def _photo(row: sa.Row[Any]) -> Photo:
+    failed_before = (row.error_code, row.error_message) if row.error_code else None
+    return Photo(
+        position=row.position,
+        asset_id=row.asset_id,
+        path=row.path,
+        content_sha256=row.content_sha256,
+        done_before=row.done_before,
+        attempts=row.attempts,
+        failed_before=failed_before,
+    )
+
+
+def up_to_suspect(photos: list[Photo]) -> list[Photo]:
+    """A first photo that is suspect alone; else those before the first suspect."""
+    if photos and photos[0].suspect:
+        return photos[:1]
+    end = next((i for i, photo in enumerate(photos) if photo.suspect), len(photos))
+    return photos[:end]
+
+
+def _known_failure(photo: Photo) -> Outcome | None:
+    if photo.failed_before:
+        return Outcome(photo, error=photo.failed_before)
+    if photo.attempts >= DEADLY:
+        sentence = f"{photo.attempts} workers in turn died while they held this photo; leave it out or repair it."
+        return Outcome(photo, error=("worker_crashed", sentence))
+    return None
+
+
+def failed_outcome(photo: Photo, error: PhotoError, size_and_mtime: tuple[int, int] | None) -> Outcome:
+    return Outcome(photo, error=(error.code, error.message), size_and_mtime=size_and_mtime)
+
+
+def look(path: bytes) -> tuple[int, int] | None:
+    """Size and time of a file from before it is read: if it is broken, that is what was broken."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
+
+
+STORE_JOBS = sa.text("""
+    UPDATE training_jobs j SET status = CASE WHEN r.code IS NULL THEN 'completed' ELSE 'failed' END,
+        error_code = r.code, error_message = r.message
+    FROM unnest(CAST(:positions AS bigint[]), CAST(:codes AS text[]), CAST(:messages AS text[]))
+        AS r (position, code, message)
+    WHERE j.session_id = :session_id AND j.step = :step AND j.position = r.position
+""")
+
+
+def store_jobs(connection: sa.Connection, session_id: int, step: str, outcomes: Sequence[Outcome]) -> None:
+    connection.execute(
+        STORE_JOBS,
+        {
+            "session_id": session_id,
+            "step": step,
+            "positions": [outcome.photo.position for outcome in outcomes],
+            "codes": [outcome.error and outcome.error[0] for outcome in outcomes],
+            "messages": [outcome.error and outcome.error[1] for outcome in outcomes],
+        },
+    )
+
+
+STORE_FACTS = sa.text("""
+    UPDATE image_assets a SET size_bytes = r.size_bytes, mtime_ns = r.mtime_ns, content_sha256 = r.sha256,
+        width = r.width, height = r.height, taken_at = r.taken_at, broken_code = NULL, broken_message = NULL
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:sizes AS bigint[]), CAST(:mtimes AS bigint[]),
+                CAST(:hashes AS bytea[]), CAST(:widths AS integer[]), CAST(:heights AS integer[]),
+                CAST(:taken AS timestamptz[]))
+        AS r (id, size_bytes, mtime_ns, sha256, width, height, taken_at)
+    WHERE a.id = r.id
+""")
+
+STORE_BROKEN = sa.text("""
+    UPDATE image_assets a SET size_bytes = r.size_bytes, mtime_ns = r.mtime_ns, content_sha256 = NULL,
+        broken_code = r.code, broken_message = r.message
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:sizes AS bigint[]), CAST(:mtimes AS bigint[]),
+                CAST(:codes AS text[]), CAST(:messages AS text[]))
+        AS r (id, size_bytes, mtime_ns, code, message)
+    WHERE a.id = r.id
+""")
+
+# What the bytes of a file decide; other failures may pass by themselves.
+BROKEN_FOR_GOOD = frozenset({"truncated", "not_an_image", "unsupported", "too_large"})
+
+
+def store_facts(connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
+    """Each asset as it was read, or as it was broken."""
+    read = [(o.photo.asset_id, o.facts) for o in outcomes if o.facts is not None]
+    if read:
+        connection.execute(
+            STORE_FACTS,
+            {
+                "ids": [asset_id for asset_id, _ in read],
+                "sizes": [facts.size_bytes for _, facts in read],
+                "mtimes": [facts.mtime_ns for _, facts in read],
+                "hashes": [facts.sha256 for _, facts in read],
+                "widths": [facts.width for _, facts in read],
+                "heights": [facts.height for _, facts in read],
+                "taken": [facts.taken_at for _, facts in read],
+            },
+        )
+    broken = [o for o in outcomes if o.error and o.size_and_mtime and o.error[0] in BROKEN_FOR_GOOD]
+    if broken:
+        connection.execute(
+            STORE_BROKEN,
+            {
+                "ids": [o.photo.asset_id for o in broken],
+                "sizes": [o.size_and_mtime[0] for o in broken if o.size_and_mtime],
+                "mtimes": [o.size_and_mtime[1] for o in broken if o.size_and_mtime],
+                "codes": [o.error[0] for o in broken if o.error],
+                "messages": [o.error[1] for o in broken if o.error],
+            },
+        )

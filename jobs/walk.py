@@ -1,0 +1,126 @@
+"""Walking the folders of a session: which files are photos, which are passed over, in a fixed order."""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+
+from trainyard.photos import IMAGE_SUFFIXES
+
+
+class RootUnusable(Exception):
+    """The folder asked for cannot be read."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    path: bytes
+    size_bytes: int
+    mtime_ns: int
+
+
+@dataclass
+class Walk:
+    """One walk; iterate it once. `skipped` counts files passed over by extension, links and unreadable folders.
+
+    Links are not followed: what they lead to inside the root is found where it really is, and nothing outside
+    the root is ever read.
+    """
+
+    roots: Sequence[bytes]
+    exclude: Sequence[str]
+    skipped: int = 0
+    unreadable: list[bytes] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[FoundFile]:
+        for root in self.roots:
+            yield from self._folder(root)
+
+    def _folder(self, folder: bytes) -> Iterator[FoundFile]:
+        """Depth first, entries by their bytes; a stack of names, so that deep trees cost no recursion."""
+        pending = [folder]
+        while pending:
+            current = pending.pop()
+            folders: list[bytes] = []
+            for entry in self._entries(current):
+                if self._excluded(entry.name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                else:
+                    yield from self._file(entry)
+            pending += reversed(folders)
+
+    def _entries(self, folder: bytes) -> list[os.DirEntry[bytes]]:
+        try:
+            with os.scandir(folder) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except OSError:  # closed to us, or gone since it was listed
+            self.unreadable.append(folder)
+            self.skipped += 1
+            return []
+
+    def _excluded(self, name: bytes) -> bool:
+        text = os.fsdecode(name).lower()
+        return any(fnmatch(text, pattern.lower()) for pattern in self.exclude)
+
+    def _file(self, entry: os.DirEntry[bytes]) -> Iterator[FoundFile]:
+        suffix = os.path.splitext(entry.name)[1].lower().decode("ascii", "replace")
+        if suffix not in IMAGE_SUFFIXES or entry.is_symlink():
+            self.skipped += 1
+            return
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:  # gone since it was listed
+            return
+        if stat.S_ISREG(found.st_mode):
+            yield FoundFile(entry.path, found.st_size, found.st_mtime_ns)
+        else:
+            self.skipped += 1
+
+
+def selected_folders(root: str, subdirectories: Sequence[str]) -> list[bytes]:
+    """The folders to walk: the selected ones without those that lie in another, or the root itself.
+
+    Raises RootUnusable for one that is missing, no folder, closed to us, or outside the root.
+    """
+    real_root = os.path.realpath(root)
+    folders = sorted({_real_folder(real_root, name) for name in subdirectories} or {real_root})
+    _check_folder(real_root)
+    outermost: list[str] = []
+    for folder in folders:
+        _check_folder(folder)
+        if not outermost or not _lies_in(folder, outermost[-1]):
+            outermost.append(folder)
+    return [os.fsencode(folder) for folder in outermost]
+
+
+def _real_folder(root: str, name: str) -> str:
+    folder = os.path.realpath(os.path.join(root, name))
+    if not _lies_in(folder, root):
+        raise RootUnusable("OutsideRoot", f"The subdirectory {name!r} leads out of {root}; name one inside it.")
+    return folder
+
+
+def _lies_in(folder: str, root: str) -> bool:
+    return os.path.commonpath([folder, root]) == root
+
+
+def _check_folder(folder: str) -> None:
+    try:
+        with os.scandir(folder):
+            return
+    except FileNotFoundError:
+        raise RootUnusable("RootNotFound", f"There is no folder {folder}; check the name, or mount it.") from None
+    except NotADirectoryError:
+        raise RootUnusable("RootNotAFolder", f"{folder} is no folder; name the folder it is in.") from None
+    except PermissionError:
+        raise RootUnusable(
+            "RootUnreadable", f"{folder} may not be read by this user; give it the right to read and enter."
+        ) from None

@@ -1,0 +1,146 @@
+"""Connections to PostgreSQL: transactions that ride out an outage, and migrations."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_LOCK = 7_260_113_071  # any fixed number: the key of the advisory lock migrations take
+CHANNEL = "trainyard"  # NOTIFY on it says "look now", never what happened
+
+T = TypeVar("T")
+
+
+class DatabaseUnavailable(Exception):
+    """PostgreSQL did not come back within the time an outage is ridden out."""
+
+
+class SchemaMismatch(Exception):
+    """The database's schema is not the one this version was written for."""
+
+
+class Database:
+    """One PostgreSQL database.
+
+    `outage_seconds` says how long `transact` goes on trying when the connection is lost; `on_outage(error)` is
+    called once when that begins, and `on_recovery()` when it ends. `stop` ends the wait early.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        outage_seconds: float = 0.0,
+        on_outage: Callable[[Exception], None] | None = None,
+        on_recovery: Callable[[], None] | None = None,
+        stop: threading.Event | None = None,
+        pool_size: int = 5,
+    ) -> None:
+        self.url = url
+        self.engine = sa.create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_pre_ping=False,
+            pool_reset_on_return="rollback",
+            connect_args={"connect_timeout": 5, "application_name": "trainyard"},
+        )
+        self.outage_seconds = outage_seconds
+        self._on_outage = on_outage
+        self._on_recovery = on_recovery
+        self._stop = stop or threading.Event()
+
+    def transact(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run `work` in one transaction and commit it; again, when the connection was lost on the way.
+
+        A commit whose answer was lost may have happened: `work` must find that out by itself.
+        """
+        try:
+            return self._once(work)
+        except sa.exc.OperationalError as error:
+            if not connection_lost(error) or self.outage_seconds <= 0:
+                raise
+            return self._ride_out(work, error)
+
+    def _once(self, work: Callable[[sa.Connection], T]) -> T:
+        with self.engine.begin() as connection:
+            return work(connection)
+
+    def _ride_out(self, work: Callable[[sa.Connection], T], error: Exception) -> T:
+        if self._on_outage:
+            self._on_outage(error)
+        deadline = time.monotonic() + self.outage_seconds
+        pause_seconds = 0.1
+        while time.monotonic() < deadline and not self._stop.wait(pause_seconds):
+            pause_seconds = min(pause_seconds * 2, 5.0)
+            try:
+                result = self._once(work)
+            except sa.exc.OperationalError as again:
+                if not connection_lost(again):
+                    raise
+                error = again
+            else:
+                if self._on_recovery:
+                    self._on_recovery()
+                return result
+        raise DatabaseUnavailable(f"PostgreSQL could not be reached: {first_line(error)}") from error
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def connection_lost(error: sa.exc.DBAPIError) -> bool:
+    """Whether the server went away (worth waiting for), rather than refused what was asked."""
+    if error.connection_invalidated:
+        return True
+    state = getattr(error.orig, "sqlstate", None)
+    # 08: connection exception; 57P01-3: shutting down, crashed, starting up. None: never connected.
+    return state is None or state.startswith("08") or state in {"57P01", "57P02", "57P03"}
+
+
+def first_line(error: Exception) -> str:
+    """The driver's own sentence, without SQLAlchemy's statement and link around it."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+
+
+def notify(connection: sa.Connection) -> None:
+    """Tell whoever listens, once this transaction is committed, to look at the rows."""
+    connection.execute(sa.text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+
+
+def migrate(url: str) -> None:
+    """Bring the schema up to this version. Several processes may call it at once: an advisory lock queues them."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+        config = _alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    engine.dispose()
+
+
+def check_schema(connection: sa.Connection) -> None:
+    """Raise SchemaMismatch unless the schema is at least this version's (newer ones only add to it)."""
+    script = ScriptDirectory.from_config(_alembic_config())
+    wanted = script.get_current_head()
+    found = MigrationContext.configure(connection).get_current_revision()
+    known = {revision.revision for revision in script.walk_revisions()}
+    if found != wanted and (found is None or found in known):
+        raise SchemaMismatch(
+            f"The database's schema is at version {found or 'none'}, this version of Trainyard needs {wanted}. "
+            "Run `trainyard migrate`."
+        )
+
+
+def _alembic_config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return config

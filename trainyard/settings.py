@@ -1,0 +1,107 @@
+"""Settings, all of them TRAINYARD_* environment variables; a bad value names the variable and what it takes."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+FaceEngineChoice = Literal["auto", "insightface", "dlib"]
+DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
+
+DEFAULT_WEIGHTS = {"training": 30.0, "faceDetection": 65.0, "clustering": 5.0}
+DEFAULT_MIN_CONFIDENCE = 0.5
+DEFAULT_MIN_FACE_SIZE_PX = 20.0
+
+# Matched against the name of every file and folder on the way; case does not matter.
+DEFAULT_EXCLUDE = (
+    ".*",
+    "@eadir",
+    "#recycle",
+    "$recycle.bin",
+    "system volume information",
+    "lost+found",
+    "thumbs.db",
+    "thumbnails",
+    "*.photoslibrary",
+)
+
+
+class BadSetting(Exception):
+    """A TRAINYARD_* variable has a value it cannot take."""
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="TRAINYARD_", extra="ignore", frozen=True)
+
+    database_url: str | None = Field(None, description="PostgreSQL, e.g. postgresql://user@host/trainyard")
+    qdrant_url: str | None = Field(None, description="Qdrant server, e.g. http://qdrant:6333")
+    qdrant_api_key: SecretStr | None = None
+    data_dir: Path = Field(
+        Path("~/.local/share/trainyard"), description="where `run` keeps database, vectors and models"
+    )
+    model_dir: Path | None = Field(None, description="folder that holds model weights; <data dir>/models when unset")
+
+    face_engine: FaceEngineChoice = "auto"
+    untrained: bool = Field(False, description="CLIP weights from a fixed seed: for trying without internet")
+    device: DeviceChoice = "auto"
+
+    embed_batch: int = Field(32, ge=1, le=1024, description="photos a commit, embedding")
+    detect_batch: int = Field(16, ge=1, le=1024, description="photos a commit, face detection")
+    network_batch: int = Field(8, ge=1, le=256, description="photos in one forward pass of CLIP")
+    loaders: int | None = Field(None, ge=1, le=256, description="processes that decode; one a core on CPU, else 4")
+    photo_timeout_seconds: float = Field(30.0, gt=0, le=3600, description="longest a photo may take to decode")
+    photo_memory_mib: int = Field(2048, ge=256, description="most memory a photo may take to decode")
+    exclude: tuple[str, ...] = Field(DEFAULT_EXCLUDE, description="JSON list of globs left out by discovery")
+
+    progress_weights: str | None = Field(None, description="training/faceDetection/clustering, e.g. 30/65/5")
+    outage_seconds: float = Field(900.0, ge=0, description="longest a lost database or mount is waited for")
+    silence_seconds: float = Field(1500.0, gt=0, description="an attempt that commits nothing for so long ends")
+
+    @field_validator("data_dir", "model_dir")
+    @classmethod
+    def _expand(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value else None
+
+    @field_validator("progress_weights")
+    @classmethod
+    def _check_weights(cls, value: str | None) -> str | None:
+        if value:
+            parse_weights(value)
+        return value
+
+    @property
+    def models_path(self) -> Path:
+        return self.model_dir or self.data_dir / "models"
+
+    @property
+    def pinned_weights(self) -> dict[str, float] | None:
+        return parse_weights(self.progress_weights) if self.progress_weights else None
+
+
+def parse_weights(value: str) -> dict[str, float]:
+    """'30/65/5' as weights by phase. Raises ValueError unless three numbers, none negative, add up to 100."""
+    try:
+        numbers = [float(part) for part in value.split("/")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 3 or min(numbers) < 0 or abs(sum(numbers) - 100) > 0.01:
+        raise ValueError("takes three numbers that add up to 100, such as 30/65/5")
+    return dict(zip(DEFAULT_WEIGHTS, numbers, strict=True))
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment; `overrides` that are not None win. Raises BadSetting."""
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise BadSetting(_sentence(error)) from error
+
+
+def _sentence(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors():
+        name = "TRAINYARD_" + str(problem["loc"][0]).upper()
+        lines.append(f"{name}={problem['input']!r} does not fit: {problem['msg']}.")
+    return "\n".join(lines)

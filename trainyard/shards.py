@@ -1,0 +1,252 @@
+"""Shards: cutting what is left of a step into ranges, claiming one, and moving it on under that claim."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from trainyard.tables import shards as shards_table
+from trainyard.tables import training_jobs
+
+
+class Overtaken(Exception):
+    """Another worker has claimed the shard since; this one must stop."""
+
+
+class NoSuchShard(Exception):
+    """The shard asked for was never cut."""
+
+
+@dataclass(frozen=True)
+class ShardKey:
+    session_id: int
+    step: str
+    attempt: int
+    index: int
+
+    def __str__(self) -> str:
+        return f"session {self.session_id}, {self.step}, attempt {self.attempt}, shard {self.index}"
+
+    @property
+    def clause(self) -> sa.ColumnElement[bool]:
+        c = shards_table.c
+        return sa.and_(
+            c.session_id == self.session_id,
+            c.step == self.step,
+            c.attempt == self.attempt,
+            c.index == self.index,
+        )
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A claimed shard as its worker knows it."""
+
+    key: ShardKey
+    claim: int
+    first: int
+    last: int
+    total: int
+    next: int
+    done: int
+    failed: int
+    counts: dict[str, int]
+    finished: bool
+
+
+def cut(connection: sa.Connection, session_id: int, step: str, attempt: int, count: int) -> int:
+    """Cut the photos the step still has to do into at most `count` shards, 0…n−1; returns n.
+
+    Reads only the pending rows, through the index over what is unfinished.
+    """
+    result = connection.execute(
+        sa.text("""
+            INSERT INTO shards (session_id, step, attempt, index, first, last, total, next)
+            SELECT :session_id, :step, :attempt, part - 1, min(position), max(position), count(*), min(position)
+            FROM (
+                SELECT position, ntile(:count) OVER (ORDER BY position) AS part
+                FROM training_jobs
+                WHERE session_id = :session_id AND step = :step AND status = 'pending'
+            ) pending
+            GROUP BY part
+        """),
+        {"session_id": session_id, "step": step, "attempt": attempt, "count": count},
+    )
+    return result.rowcount
+
+
+def cut_whole(connection: sa.Connection, session_id: int, step: str, attempt: int) -> int:
+    """The single shard of a step that is one worker; its total is what its worker finds out."""
+    connection.execute(
+        sa.insert(shards_table).values(
+            session_id=session_id, step=step, attempt=attempt, index=0, first=0, last=0, total=0, next=0
+        )
+    )
+    return 1
+
+
+def claim(connection: sa.Connection, key: ShardKey, worker: str) -> Shard:
+    """Take the shard; whoever held it before is overtaken.
+
+    Photos a dead worker held are marked as suspects: they are then run one at a time. Raises NoSuchShard.
+    """
+    before = connection.execute(sa.select(shards_table).where(key.clause).with_for_update()).one_or_none()
+    if before is None:
+        raise NoSuchShard(f"There is no shard for {key}.")
+    if before.in_flight is not None:
+        blame(connection, key.session_id, key.step, before.next, before.in_flight)
+    now = sa.func.clock_timestamp()
+    connection.execute(
+        sa.update(shards_table)
+        .where(key.clause)
+        .values(
+            claim=before.claim + 1,
+            worker=worker,
+            in_flight=None,
+            claimed_at=sa.func.coalesce(shards_table.c.claimed_at, now),
+            committed_at=now,
+            waiting_code=None,
+            waiting_message=None,
+            waiting_since=None,
+        )
+    )
+    return Shard(
+        key=key,
+        claim=before.claim + 1,
+        first=before.first,
+        last=before.last,
+        total=before.total,
+        next=before.next,
+        done=before.done,
+        failed=before.failed,
+        counts=dict(before.counts),
+        finished=before.finished_at is not None,
+    )
+
+
+def blame(connection: sa.Connection, session_id: int, step: str, first: int, last: int) -> None:
+    """Note on the pending photos of these positions that a worker died while it held them."""
+    jobs = training_jobs.c
+    connection.execute(
+        sa.update(training_jobs)
+        .where(
+            jobs.session_id == session_id,
+            jobs.step == step,
+            jobs.position.between(first, last),
+            jobs.status == "pending",
+        )
+        .values(attempts=jobs.attempts + 1)
+    )
+
+
+def advance(
+    connection: sa.Connection,
+    shard: Shard,
+    *,
+    next: int,
+    in_flight: int | None,
+    done: int = 0,
+    failed: int = 0,
+    counts: dict[str, int] | None = None,
+) -> tuple[Shard, bool]:
+    """Move the shard on as part of a batch's transaction; returns it as it is then, and whether that is news.
+
+    It is none when this very move was committed already and its answer lost: the caller must write nothing else.
+    Raises Overtaken when another worker has the shard.
+    """
+    after = replace(
+        shard,
+        next=next,
+        done=shard.done + done,
+        failed=shard.failed + failed,
+        counts=add_counts(shard.counts, counts or {}),
+    )
+    moved = _update(
+        connection,
+        shard,
+        shards_table.c.next == shard.next,
+        next=next,
+        in_flight=in_flight,
+        done=after.done,
+        failed=after.failed,
+        counts=after.counts,
+    )
+    if moved:
+        return after, True
+    row = connection.execute(sa.select(shards_table.c.claim, shards_table.c.next).where(shard.key.clause)).one_or_none()
+    if row is not None and row.claim == shard.claim and row.next == next and next != shard.next:
+        return after, False
+    raise Overtaken(f"Another worker has taken over {shard.key}.")
+
+
+def beat(connection: sa.Connection, shard: Shard, **columns: Any) -> None:
+    """Show life (and what else is given) in the shard's row. Raises Overtaken."""
+    if not _update(connection, shard, sa.true(), **columns):
+        raise Overtaken(f"Another worker has taken over {shard.key}.")
+
+
+def wait_for(connection: sa.Connection, shard: Shard, code: str, message: str) -> None:
+    """Say in the shard's row what its worker waits for: such a worker is not silent."""
+    since = sa.func.coalesce(shards_table.c.waiting_since, sa.func.clock_timestamp())
+    beat(connection, shard, waiting_code=code, waiting_message=message, waiting_since=since)
+
+
+def stop_waiting(connection: sa.Connection, shard: Shard) -> None:
+    beat(connection, shard, waiting_code=None, waiting_message=None, waiting_since=None)
+
+
+def finish(connection: sa.Connection, shard: Shard) -> None:
+    """Record that nothing of the shard is left. Raises Overtaken."""
+    beat(connection, shard, in_flight=None, finished_at=sa.func.clock_timestamp())
+
+
+def _update(connection: sa.Connection, shard: Shard, condition: sa.ColumnElement[bool], **columns: Any) -> bool:
+    result = connection.execute(
+        sa.update(shards_table)
+        .where(shard.key.clause, shards_table.c.claim == shard.claim, condition)
+        .values(committed_at=sa.func.clock_timestamp(), **columns)
+    )
+    return result.rowcount == 1
+
+
+def add_counts(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
+    return {name: left.get(name, 0) + right.get(name, 0) for name in {*left, *right}}
+
+
+@dataclass(frozen=True)
+class AttemptTotals:
+    """The shards of one attempt, added up."""
+
+    shards: int
+    claimed: int
+    finished: int
+    total: int
+    done: int
+    failed: int
+    seconds: float  # from the first claim to the last commit
+
+
+def attempt_totals(connection: sa.Connection, session_id: int, step: str, attempt: int) -> AttemptTotals:
+    row = connection.execute(
+        sa.text("""
+            SELECT count(*) AS shards, count(*) FILTER (WHERE claim > 0) AS claimed,
+                   count(finished_at) AS finished, coalesce(sum(total), 0)::bigint AS total,
+                   coalesce(sum(done), 0)::bigint AS done, coalesce(sum(failed), 0)::bigint AS failed,
+                   coalesce(extract(epoch FROM max(committed_at) - min(claimed_at)), 0)::float8 AS seconds
+            FROM shards WHERE session_id = :session_id AND step = :step AND attempt = :attempt
+        """),
+        {"session_id": session_id, "step": step, "attempt": attempt},
+    ).one()
+    return AttemptTotals(**row._mapping)
+
+
+def attempt_counts(connection: sa.Connection, session_id: int, step: str, attempt: int) -> dict[str, int]:
+    rows = connection.execute(
+        sa.text("""
+            SELECT key, sum(value::bigint)::bigint AS value
+            FROM shards, jsonb_each_text(counts)
+            WHERE session_id = :session_id AND step = :step AND attempt = :attempt GROUP BY key
+        """),
+        {"session_id": session_id, "step": step, "attempt": attempt},
+    )
+    return {row.key: row.value for row in rows}
