@@ -188,6 +188,8 @@ def print_summary(summary: dict[str, Any], console: Console | None = None) -> No
     console.print(table)
     if summary["failure"]:
         console.print(f"{summary['failure']['code']}: {summary['failure']['message']}", style="bold red", markup=False)
+    for note in summary["notes"]:
+        console.print(note, markup=False)
     print_failures(summary["failures"], console, most=MOST_FAILURES_SHOWN)
     if summary["models"].get("face", {}).get("engine") == "insightface":
         console.print(NON_COMMERCIAL, style="yellow")

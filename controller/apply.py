@@ -134,10 +134,12 @@ def _start_attempt(action: plan.StartAttempt, connection: sa.Connection, applier
     session_id, step = action.session_id, action.step
     row = connection.execute(sa.select(steps).where(_step_key(session_id, step))).one()
     attempt = row.attempt + 1
+    begun: dict[str, Any] = {}
     if step in SHARDED_STEPS:
         cut = shards.cut(connection, session_id, step, attempt, _shard_count(connection, row, applier.backend))
     else:
         cut = shards.cut_whole(connection, session_id, step, attempt)
+        begun = {"done": 0, "counts": {}}  # such a step begins anew with each attempt
     if cut == 0:  # everything was done by the attempts before
         lifecycle.set_step(connection, session_id, step, "completed", completed_at=sa.func.now())
         return
@@ -152,6 +154,7 @@ def _start_attempt(action: plan.StartAttempt, connection: sa.Connection, applier
         job_token=secrets.token_hex(8),
         started_at=sa.func.coalesce(steps.c.started_at, now),
         attempt_started_at=now,
+        **begun,
     )
 
 
@@ -323,10 +326,11 @@ def _step_key(session_id: int, step: str) -> sa.ColumnElement[bool]:
 
 
 def _fold(connection: sa.Connection, session_id: int, step: str) -> tuple[sa.Row[Any], dict[str, Any]]:
-    """The step's row, and its columns with the running attempt's shards added in."""
+    """The step's row, and its columns with the running attempt's shards added in; no worker adds to them after."""
     row = connection.execute(sa.select(steps).where(_step_key(session_id, step))).one()
     folded: dict[str, Any] = {"counts": row.counts, "done": row.done, "job_uid": None, "job_token": None}
     if row.status == "running":
+        shards.overtake(connection, session_id, step, row.attempt)
         totals = shards.attempt_totals(connection, session_id, step, row.attempt)
         counts = shards.attempt_counts(connection, session_id, step, row.attempt)
         sharded = step in SHARDED_STEPS

@@ -27,7 +27,7 @@ class StepView:
     job_token: str | None = None
     shards: AttemptTotals | None = None  # of the running attempt
     shard_waiting: tuple[str, str] | None = None
-    silent_seconds: float = 0.0  # since a worker of the running attempt last committed
+    silent_seconds: float = 0.0  # since a worker of an unfinished shard last committed
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,11 @@ class Snapshot:
 
 
 def observe(connection: sa.Connection, backend: JobBackend, silence_seconds: float) -> Snapshot:
-    """Every session that is not settled, with its steps and shards added up, and every Job."""
+    """Every session that is not settled, with its steps and shards added up, and every Job.
+
+    Jobs first: a Job seen to have ended has committed everything that the rows are then read for.
+    """
+    jobs = backend.observe()
     s = training_sessions.c
     retry_due = sa.and_(
         s.retry_requested_at.is_not(None),
@@ -69,7 +73,7 @@ def observe(connection: sa.Connection, backend: JobBackend, silence_seconds: flo
     return Snapshot(
         now=connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one(),
         sessions=[_session(connection, row, by_session.get(row.id, {})) for row in rows],
-        jobs=backend.observe(),
+        jobs=jobs,
         silence_seconds=silence_seconds,
     )
 
@@ -128,7 +132,8 @@ def _step(connection: sa.Connection, row: sa.Row[Any]) -> StepView:
     waiting = connection.execute(
         sa.text("""
             SELECT min(waiting_code) AS code, min(waiting_message) AS message,
-                   coalesce(extract(epoch FROM clock_timestamp() - max(committed_at)), 0)::float8 AS silent
+                   coalesce(extract(epoch FROM clock_timestamp()
+                       - max(committed_at) FILTER (WHERE finished_at IS NULL)), 0)::float8 AS silent
             FROM shards WHERE session_id = :session_id AND step = :step AND attempt = :attempt
         """),
         {"session_id": row.session_id, "step": row.step, "attempt": row.attempt},

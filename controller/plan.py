@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from controller.backend import ObservedJob
 from controller.observe import SessionView, Snapshot, StepView
 from trainyard.lifecycle import ENDED, SETTLED
-from trainyard.steps import STEPS, steps_of_session
+from trainyard.steps import SHARDED_STEPS, STEPS, steps_of_session
 
 MOST_FAILURES = 3  # attempts of a step that may end by failure
 
@@ -192,11 +192,13 @@ def _begin(session: SessionView, step: StepView, snapshot: Snapshot) -> list[Act
 
 
 def _settle_without_work(session: SessionView, step: StepView) -> Action | None:
-    """A step with nothing to do: training is completed, 0 of 0; the other phases are skipped."""
+    """A step with nothing left to do: training is completed, 0 of 0; the other phases are skipped."""
     if step.name == "embed" and not step.total:
         return FinishStep(session.id, step.name)
     if step.name in {"detect", "assign"} and not step.total:
         return FinishStep(session.id, step.name, "skipped")
+    if step.name in SHARDED_STEPS and step.done >= (step.total or 0):  # its workers died after the last commit
+        return _finish(session, step)
     if step.name == "cluster" and not session.faces_to_cluster:
         return FinishStep(session.id, step.name, "skipped")
     return None
@@ -207,7 +209,7 @@ def _queued(session: SessionView, step: StepView, snapshot: Snapshot) -> tuple[s
     for other in snapshot.sessions:
         if other.id == session.id or other.status in ENDED:
             continue
-        if step.name == "cluster" and _clustering(other):
+        if step.name == "cluster" and (_clustering(other) or _clusters_first(other, session)):
             return ("Queued", f"Session {other.id} is clustering; one at a time.")
         if step.name == "discover" and _precedes(other, session) and overlap(other, session):
             return ("Queued", f"Session {other.id} works on the same folders ({other.root_path}) first.")
@@ -216,6 +218,13 @@ def _queued(session: SessionView, step: StepView, snapshot: Snapshot) -> tuple[s
 
 def _clustering(session: SessionView) -> bool:
     return "cluster" in session.steps and session.steps["cluster"].status == "running"
+
+
+def _clusters_first(other: SessionView, session: SessionView) -> bool:
+    """Whether `other` begins to cluster in this very pass, being older."""
+    step = _next_step(other)
+    begins = step is not None and step.name == "cluster" and step.status == "pending" and other.faces_to_cluster
+    return begins and other.requested == "run" and other.id < session.id
 
 
 def _precedes(other: SessionView, session: SessionView) -> bool:
@@ -296,10 +305,14 @@ def _all_shards_finished(step: StepView) -> bool:
 def _judge_success(session: SessionView, step: StepView) -> Action:
     """Committed rows decide: a Job that says it succeeded must have finished every shard."""
     if _all_shards_finished(step):
-        if step.name == "embed" and _every_image_failed(session, step):
-            return FailStep(session.id, step.name, "AllImagesFailed", "Not one image could be read; see the failures.")
-        return FinishStep(session.id, step.name)
+        return _finish(session, step)
     return _fail(session, step, "ShardsUnfinished", "The workers ended without finishing every shard.", False)
+
+
+def _finish(session: SessionView, step: StepView) -> Action:
+    if step.name == "embed" and _every_image_failed(session, step):
+        return FailStep(session.id, step.name, "AllImagesFailed", "Not one image could be read; see the failures.")
+    return FinishStep(session.id, step.name)
 
 
 def _every_image_failed(session: SessionView, step: StepView) -> bool:

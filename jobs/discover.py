@@ -257,6 +257,11 @@ DETECT_JOBS = sa.text(f"""
         AND (({UNCHANGED_FILE}) AND (e.asset_id IS NOT NULL OR a.broken_code IS NOT NULL)) IS NOT TRUE
 """)
 
+BROKEN = sa.text(f"""
+    SELECT count(*) FROM discovered_files f JOIN image_assets a ON a.path_sha256 = sha256(f.path)
+    WHERE f.session_id = :session_id AND a.broken_code IS NOT NULL AND {UNCHANGED_FILE}
+""")
+
 LOST = """
     FROM image_assets a
     WHERE a.missing_since IS NULL AND a.path >= :low AND a.path < :high
@@ -278,6 +283,7 @@ def _settle(connection: sa.Connection, session: Session, shard: Shard, resolved:
     if resolved.face:
         counts["detect"] = connection.execute(DETECT_JOBS, _face_parameters(session, resolved.face)).rowcount
         counts["unclustered"] = _unclustered(connection, resolved.face)
+    counts["broken"] = connection.execute(BROKEN, here).scalar_one()
     counts |= _mark_missing(connection, session, walk)
     connection.execute(
         sa.update(training_sessions)

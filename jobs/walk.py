@@ -62,9 +62,12 @@ class Walk:
             with os.scandir(folder) as entries:
                 return sorted(entries, key=lambda entry: entry.name)
         except OSError:  # closed to us, or gone since it was listed
-            self.unreadable.append(folder)
-            self.skipped += 1
+            self._pass_over(folder)
             return []
+
+    def _pass_over(self, path: bytes) -> None:
+        self.unreadable.append(path)
+        self.skipped += 1
 
     def _excluded(self, name: bytes) -> bool:
         text = os.fsdecode(name).lower()
@@ -79,6 +82,9 @@ class Walk:
             found = entry.stat(follow_symlinks=False)
         except FileNotFoundError:  # gone since it was listed
             return
+        except OSError:  # its folder may be listed, but not entered
+            self._pass_over(entry.path)
+            return
         if stat.S_ISREG(found.st_mode):
             yield FoundFile(entry.path, found.st_size, found.st_mtime_ns)
         else:
@@ -91,7 +97,8 @@ def selected_folders(root: str, subdirectories: Sequence[str]) -> list[bytes]:
     Raises RootUnusable for one that is missing, no folder, closed to us, or outside the root.
     """
     real_root = os.path.realpath(root)
-    folders = sorted({_real_folder(real_root, name) for name in subdirectories} or {real_root})
+    chosen = {_real_folder(real_root, name) for name in subdirectories} or {real_root}
+    folders = sorted(chosen, key=lambda folder: folder.split(os.sep))  # what lies in a folder follows it at once
     _check_folder(real_root)
     outermost: list[str] = []
     for folder in folders:

@@ -87,6 +87,7 @@ def _interruptible() -> Iterator[threading.Event]:
         event.set()
         signal.signal(number, signal.SIG_DFL)
 
+    number: int
     for number in (signal.SIGINT, signal.SIGTERM):
         before[number] = signal.signal(number, handle)
     try:

@@ -45,6 +45,7 @@ def read_summary(connection: sa.Connection, session_id: int) -> dict[str, Any]:
         "failures": read_failures(connection, session_id),
         "seconds": _seconds(rows),
         "models": _models(session.models),
+        "notes": _notes(_counts(rows, "discover")),
     }
 
 
@@ -56,6 +57,21 @@ def read_failures(connection: sa.Connection, session_id: int, limit: int = 1_000
 
 def _counts(rows: dict[str, Any], step: str) -> dict[str, int]:
     return rows[step].counts if step in rows else {}
+
+
+def _notes(found: dict[str, int]) -> list[str]:
+    """What discovery has to say, in sentences."""
+    notes = []
+    if found.get("broken"):
+        notes.append(f"{found['broken']:,} of the unchanged files could not be read before and are as they were.")
+    if found.get("missing"):
+        notes.append(f"{found['missing']:,} photos that were known are gone; they are marked missing.")
+    if found.get("doubtful"):
+        notes.append(
+            f"{found['doubtful']:,} known photos were not found. That is too many to believe, or a folder could "
+            "not be read, so none of them was marked missing; check that the folder is mounted."
+        )
+    return notes
 
 
 def _seconds(rows: dict[str, Any]) -> dict[str, float]:

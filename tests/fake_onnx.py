@@ -32,7 +32,7 @@ def marked_picture(
     marks: list[tuple[int, int]],
     scale: int = 1,
 ) -> NDArray[np.uint8]:
-    """(height, width, 3) uint8 RGB noise in grey, a red mark at each (left, top); `scale` shrinks the marks."""
+    """(height, width, 3) uint8 RGB: grey noise, a red mark at each (left, top), shrunk by `scale`."""
     rng = np.random.default_rng(width * height)
     picture = np.repeat(rng.integers(60, 120, (height, width, 1), dtype=np.uint8), 3, axis=2)
     side = MARK_PX // scale

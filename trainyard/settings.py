@@ -1,10 +1,11 @@
 """Settings, all of them TRAINYARD_* environment variables; a bad value names the variable and what it takes."""
 
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 FaceEngineChoice = Literal["auto", "insightface", "dlib"]
 DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
@@ -52,7 +53,9 @@ class Settings(BaseSettings):
     loaders: int | None = Field(None, ge=1, le=256, description="processes that decode; one a core on CPU, else 4")
     photo_timeout_seconds: float = Field(30.0, gt=0, le=3600, description="longest a photo may take to decode")
     photo_memory_mib: int = Field(2048, ge=256, description="most memory a photo may take to decode")
-    exclude: tuple[str, ...] = Field(DEFAULT_EXCLUDE, description="JSON list of globs left out by discovery")
+    exclude: Annotated[tuple[str, ...], NoDecode] = Field(
+        DEFAULT_EXCLUDE, description="JSON list of globs left out by discovery"
+    )
 
     progress_weights: str | None = Field(None, description="training/faceDetection/clustering, e.g. 30/65/5")
     outage_seconds: float = Field(900.0, ge=0, description="longest a lost database or mount is waited for")
@@ -62,6 +65,11 @@ class Settings(BaseSettings):
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else None
+
+    @field_validator("exclude", mode="before")
+    @classmethod
+    def _parse_exclude(cls, value: object) -> object:
+        return parse_globs(value) if isinstance(value, str) else value
 
     @field_validator("progress_weights")
     @classmethod
@@ -79,13 +87,24 @@ class Settings(BaseSettings):
         return parse_weights(self.progress_weights) if self.progress_weights else None
 
 
+def parse_globs(value: str) -> list[str]:
+    """'["*.tmp", "drafts"]' as globs. Raises ValueError unless it is a JSON list of strings."""
+    try:
+        globs = json.loads(value)
+    except json.JSONDecodeError:
+        globs = None
+    if not isinstance(globs, list) or not all(isinstance(glob, str) for glob in globs):
+        raise ValueError('takes a JSON list of globs, such as ["*.tmp", "drafts"]')
+    return globs
+
+
 def parse_weights(value: str) -> dict[str, float]:
     """'30/65/5' as weights by phase. Raises ValueError unless three numbers, none negative, add up to 100."""
     try:
         numbers = [float(part) for part in value.split("/")]
     except ValueError:
         numbers = []
-    if len(numbers) != 3 or min(numbers) < 0 or abs(sum(numbers) - 100) > 0.01:
+    if len(numbers) != 3 or min(numbers) < 0 or not abs(sum(numbers) - 100) <= 0.01:
         raise ValueError("takes three numbers that add up to 100, such as 30/65/5")
     return dict(zip(DEFAULT_WEIGHTS, numbers, strict=True))
 

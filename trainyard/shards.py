@@ -6,11 +6,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from trainyard.tables import shards as shards_table
+from trainyard.tables import steps as steps_table
 from trainyard.tables import training_jobs
 
 
 class Overtaken(Exception):
-    """Another worker has claimed the shard since; this one must stop."""
+    """Another worker has claimed the shard since, or its attempt has ended; this one must stop."""
 
 
 class NoSuchShard(Exception):
@@ -88,11 +89,13 @@ def cut_whole(connection: sa.Connection, session_id: int, step: str, attempt: in
 def claim(connection: sa.Connection, key: ShardKey, worker: str) -> Shard:
     """Take the shard; whoever held it before is overtaken.
 
-    Photos a dead worker held are marked as suspects: they are then run one at a time. Raises NoSuchShard.
+    Photos a dead worker held are marked as suspects: they are then run one at a time. Raises NoSuchShard, and
+    Overtaken when the attempt has ended.
     """
     before = connection.execute(sa.select(shards_table).where(key.clause).with_for_update()).one_or_none()
     if before is None:
         raise NoSuchShard(f"There is no shard for {key}.")
+    _check_attempt(connection, key)
     if before.in_flight is not None:
         blame(connection, key.session_id, key.step, before.next, before.in_flight)
     now = sa.func.clock_timestamp()
@@ -121,6 +124,31 @@ def claim(connection: sa.Connection, key: ShardKey, worker: str) -> Shard:
         failed=before.failed,
         counts=dict(before.counts),
         finished=before.finished_at is not None,
+    )
+
+
+def _check_attempt(connection: sa.Connection, key: ShardKey) -> None:
+    """A worker that comes late must not work on an attempt whose shards are added up already.
+
+    The shard's row is locked by now: `overtake` comes either before this look or after the claim.
+    """
+    steps = steps_table.c
+    running = connection.execute(
+        sa.select(steps.attempt).where(
+            steps.session_id == key.session_id, steps.step == key.step, steps.status == "running"
+        )
+    ).scalar_one_or_none()
+    if running != key.attempt:
+        raise Overtaken(f"The attempt of {key} has ended.")
+
+
+def overtake(connection: sa.Connection, session_id: int, step: str, attempt: int) -> None:
+    """Raise every claim of an attempt that ends: whoever still works on it stops at its next commit."""
+    c = shards_table.c
+    connection.execute(
+        sa.update(shards_table)
+        .where(c.session_id == session_id, c.step == step, c.attempt == attempt)
+        .values(claim=c.claim + 1)
     )
 
 

@@ -183,7 +183,7 @@ def _check(download: Download, wanted: WeightFile, fetched: Path, folder: Path) 
 
 
 def _record(folder: Path, hashes: dict[str, str]) -> None:
-    """Write `sha256.json` whole or not at all; other files' entries stay. A read-only folder is left alone."""
+    """Write `sha256.json` whole or not at all; other entries stay. A read-only folder is left alone."""
     entries = read_record(folder) | hashes
     if entries == read_record(folder) or not os.access(folder, os.W_OK):
         return
@@ -260,8 +260,8 @@ def _failed_message(download: Download, folder: Path, detail: str) -> str:
     without = "--untrained" if download.name == CLIP.name else "--face-engine dlib"
     return (
         f"{download.title} was not downloaded from {download.url}: {detail}. Try again; or download on a "
-        f"machine with internet and copy {names} to {folder}; or set TRAINYARD_MODEL_DIR to a folder that has "
-        f"{download.folder}/; or do without: {without}"
+        f"machine with internet and copy {names} to {folder}; or set TRAINYARD_MODEL_DIR to a folder that "
+        f"has {download.folder}/; or do without: {without}"
     )
 
 

@@ -1,7 +1,7 @@
 """InsightFace: SCRFD finds faces, ArcFace embeds them, both through insightface's own classes.
 
-A model is a directory of two ONNX files, a detector and a recogniser; its name is the directory's. buffalo_l is
-the one `trainyard models download insightface` fetches (for non-commercial use only).
+A model is a directory of two ONNX files, a detector and a recogniser; its name is the directory's. buffalo_l
+is the one `trainyard models download insightface` fetches (for non-commercial use only).
 """
 
 from dataclasses import dataclass, replace
@@ -36,8 +36,9 @@ THRESHOLDS = FaceThresholds(
     suggestion=0.40,
     verification=0.50,
     source=(
-        "published, not measured here: for buffalo_l deepface (deepface/config/threshold.py) takes two faces at "
-        "a cosine distance up to 0.55 (similarity 0.45) for one person; 0.50 is stricter, 0.40 only suggests"
+        "published, not measured here: for buffalo_l deepface (deepface/config/threshold.py) takes two faces "
+        "at a cosine distance up to 0.55 (similarity 0.45) for one person; 0.50 is stricter, 0.40 only "
+        "suggests"
     ),
 )
 
@@ -98,7 +99,7 @@ def _face(box: NDArray[np.float32], landmarks: NDArray[np.float32]) -> DetectedF
 
 
 def load_insightface(models_dir: Path, device: str, expect: ModelCard | None = None) -> InsightFaceEngine:
-    """The detector and recogniser of `models_dir/buffalo_l`, or of the only other directory holding such a pair.
+    """The detector and recogniser of `models_dir/buffalo_l`, or of the only other directory with a pair.
 
     With `expect`, exactly that model is loaded (from the directory of its name) or ModelMissing raised; it is
     raised too when nothing fits, or files changed since their download. Without onnxruntime's CUDA provider a
@@ -107,7 +108,7 @@ def load_insightface(models_dir: Path, device: str, expect: ModelCard | None = N
     import cv2
 
     cv2.setNumThreads(1)  # one thread a stream; OpenCV's own pool would count the host's cores
-    pair = _find_pair(models_dir, expect.name if expect else None)
+    pair = find_pair(models_dir, expect.name if expect else None)
     card = _card(pair)
     require_card(card, expect)
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
@@ -142,7 +143,7 @@ class _Pair:
     recogniser: Path
 
 
-def _find_pair(models_dir: Path, name: str | None) -> _Pair:
+def find_pair(models_dir: Path, name: str | None) -> _Pair:
     """By name if one is given; else buffalo_l, else the only directory with a detector and a recogniser."""
     for wanted in [name] if name else [BUFFALO_FOLDER]:
         pair = _pair_of(models_dir / wanted)

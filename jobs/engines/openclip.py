@@ -1,7 +1,7 @@
 """OpenCLIP ViT-B-32: photos to 512-d embeddings for semantic search.
 
-Only the visual tower is built and kept. On the CPU every stream (Python thread) runs torch with one thread, so
-the streams are what fills the cores.
+Only the visual tower is built and kept. On the CPU every stream (Python thread) runs torch with one thread,
+so the streams are what fills the cores.
 """
 
 import threading
@@ -102,9 +102,9 @@ def load_clip(
 def missing_message(path: Path) -> str:
     """What a person without trained weights may do."""
     return (
-        f"the CLIP weights {path} are missing: run `trainyard models download clip`; or download on a machine "
-        "with internet and copy the file there; or set TRAINYARD_MODEL_DIR to the folder that has them; or use "
-        "--untrained (TRAINYARD_UNTRAINED=true) to try Trainyard without meaningful embeddings"
+        f"the CLIP weights {path} are missing: run `trainyard models download clip`; or download on a "
+        "machine with internet and copy the file there; or set TRAINYARD_MODEL_DIR to the folder that has "
+        "them; or use --untrained (TRAINYARD_UNTRAINED=true) to try Trainyard without meaningful embeddings"
     )
 
 

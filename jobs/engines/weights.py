@@ -1,7 +1,7 @@
 """Weights on disk: where they lie, what they hash to, and weights that were never trained.
 
-A folder of weights may hold `sha256.json`, written when they were downloaded. Every later load hashes the files
-again and compares; modification times are not trusted (600 MB hash in about half a second).
+A folder of weights may hold `sha256.json`, written when they were downloaded. Every later load hashes the
+files again and compares; modification times are not trusted (600 MB hash in about half a second).
 """
 
 import hashlib
@@ -131,8 +131,8 @@ def untrained_weights(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArra
     """Weights that were never trained, float32 by name, the same bytes in every process and on every CPU.
 
     Matrices are uniform with variance 1/fan-in (so that signals neither die nor explode over twelve layers),
-    norms are 1, biases 0. Values are drawn as bytes and scaled: no step whose rounding depends on the CPU, as a
-    normal distribution's logarithm would.
+    norms are 1, biases 0. Values are drawn as bytes and scaled: no step whose rounding depends on the CPU, as
+    a normal distribution's logarithm would.
     """
     rng = np.random.default_rng(_UNTRAINED_SEED)
     return {name: _untrained(name, shape, rng) for name, shape in shapes.items()}

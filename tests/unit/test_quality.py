@@ -69,19 +69,23 @@ def test_the_side_an_engine_aligns_to_hardly_matters() -> None:
     assert abs(small - large) < 0.15
 
 
-def points(*pairs: tuple[float, float]) -> list[NDArray[np.float32]]:
-    return [np.array(pair, np.float32) for pair in pairs]
+Point = tuple[float, float]
+
+
+def turned(left_eye: Point, right_eye: Point, nose: Point, profile_offset: float) -> float:
+    points = (np.array(point, np.float32) for point in (left_eye, right_eye, nose))
+    return frontality(next(points), next(points), next(points), profile_offset)
 
 
 def test_frontality_is_one_with_the_nose_between_the_eyes_even_in_a_tilted_head() -> None:
-    assert frontality(*points((0, 0), (10, 0), (5, 7)), profile_offset=1.0) == 1
-    assert frontality(*points((0, 0), (10, 10), (5 - 4, 5 + 4)), profile_offset=1.0) == pytest.approx(1)
+    assert turned((0, 0), (10, 0), (5, 7), 1.0) == 1
+    assert turned((0, 0), (10, 10), (5 - 4, 5 + 4), 1.0) == pytest.approx(1)
 
 
 def test_frontality_falls_to_nothing_as_the_nose_reaches_the_profile() -> None:
-    turned = [frontality(*points((0, 0), (10, 0), (x, 7)), profile_offset=0.5) for x in (5, 6, 8, 10, 14)]
-    assert turned == pytest.approx([1, 0.8, 0.4, 0, 0])
+    falling = [turned((0, 0), (10, 0), (x, 7), 0.5) for x in (5, 6, 8, 10, 14)]
+    assert falling == pytest.approx([1, 0.8, 0.4, 0, 0])
 
 
 def test_frontality_of_eyes_in_one_point_is_nothing() -> None:
-    assert frontality(*points((3, 3), (3, 3), (3, 5)), profile_offset=0.5) == 0
+    assert turned((3, 3), (3, 3), (3, 5), 0.5) == 0

@@ -1,0 +1,107 @@
+"""The command `trainyard`: one typer app, a file for each group of commands.
+
+Nothing heavy is imported here or at the top of those files: `trainyard --help` must answer at once.
+"""
+
+import sys
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from cli import pieces
+from cli.doctor import doctor
+from cli.models import app as models
+from cli.run import run
+from cli.sessions import app as sessions
+
+EXIT_FAILED = 1  # it began, and what it needed went away
+EXIT_UNUSABLE = 2  # as it stands it cannot begin; the sentence says what to do
+
+# Errors written for people, with the exit code each ends in. By name, since importing their modules would import
+# SQLAlchemy, Qdrant's client and more.
+EXIT_CODES = {
+    "controller.lease.LeaseHeld": EXIT_UNUSABLE,
+    "controller.lease.LeaseLost": EXIT_FAILED,
+    "jobs.engines.devices.DeviceMissing": EXIT_UNUSABLE,
+    "jobs.engines.download.DownloadFailed": EXIT_UNUSABLE,
+    "jobs.engines.weights.ModelMissing": EXIT_UNUSABLE,
+    "jobs.outcomes.WrongConfiguration": EXIT_UNUSABLE,
+    "jobs.walk.RootUnusable": EXIT_UNUSABLE,
+    "local.data_dir.DataDirBusy": EXIT_UNUSABLE,
+    "local.data_dir.DataDirUnusable": EXIT_UNUSABLE,
+    "local.installation.ControllerDied": EXIT_FAILED,
+    "local.postgres.PostgresFailed": EXIT_UNUSABLE,
+    "psycopg.OperationalError": EXIT_FAILED,
+    "sqlalchemy.exc.ArgumentError": EXIT_UNUSABLE,
+    "sqlalchemy.exc.OperationalError": EXIT_FAILED,
+    "trainyard.database.DatabaseUnavailable": EXIT_FAILED,
+    "trainyard.database.SchemaMismatch": EXIT_UNUSABLE,
+    "trainyard.decoder_process.ChildNotStarted": EXIT_FAILED,
+    "trainyard.lifecycle.NoSuchSession": EXIT_UNUSABLE,
+    "trainyard.settings.BadSetting": EXIT_UNUSABLE,
+    "trainyard.shards.NoSuchShard": EXIT_UNUSABLE,
+    "trainyard.vectors.VectorsBusy": EXIT_UNUSABLE,
+    "trainyard.vectors.VectorsUnavailable": EXIT_FAILED,
+    "trainyard.vectors.VectorsUnusable": EXIT_UNUSABLE,
+    "trainyard.vectors.WrongCollection": EXIT_UNUSABLE,
+}
+
+app = typer.Typer(
+    help="Photos in; embeddings, faces, groups of the same person and one progress number out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run)
+app.add_typer(sessions, name="sessions")
+app.add_typer(models, name="models")
+app.command("doctor")(doctor)
+app.command("migrate")(pieces.migrate)
+app.command("job")(pieces.job)
+app.command("controller")(pieces.controller)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trainyard {version('trainyard')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Photos in; embeddings, faces, groups of the same person and one progress number out."""
+
+
+def main() -> None:
+    """Run the command line. An error written for people ends as a red line on stderr, never as a traceback."""
+    try:
+        app()
+    except Exception as error:
+        code = exit_code_of(error)
+        if code is None:
+            raise
+        typer.secho(sentence_of(error), fg=typer.colors.RED, err=True)
+        sys.exit(code)
+
+
+def exit_code_of(error: BaseException) -> int | None:
+    """The exit code an error written for people ends in; None for any other, which is a defect."""
+    names = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__)
+    return next((EXIT_CODES[name] for name in names if name in EXIT_CODES), None)
+
+
+def sentence_of(error: BaseException) -> str:
+    """What the error says to people; a driver's without SQLAlchemy's statement and link around it."""
+    said = str(getattr(error, "message", None) or getattr(error, "orig", None) or error).strip()
+    if type(error).__module__.startswith(("sqlalchemy", "psycopg")):
+        return f"PostgreSQL cannot be used: {said.splitlines()[0]}"
+    return said
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""The pieces a cluster runs one by one: `migrate`, `job STEP` and `controller`, configured by TRAINYARD_* alone.
+
+Both stores are named by settings (TRAINYARD_DATABASE_URL and TRAINYARD_QDRANT_URL), or neither is and both are the
+data directory's: rows of one place and vectors of another do not belong together.
+"""
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trainyard.settings import BadSetting, Settings, load_settings
+
+if TYPE_CHECKING:
+    from jobs.context import Context
+    from trainyard.shards import ShardKey
+    from trainyard.vectors import Vectors
+
+INDEX_VARIABLE = "JOB_COMPLETION_INDEX"  # set by Kubernetes in the pods of an Indexed Job
+
+log = logging.getLogger(__name__)
+
+
+def migrate(
+    data_dir: Annotated[Path | None, typer.Option(help="Whose running PostgreSQL, without a URL.")] = None,
+) -> None:
+    """Bring the schema of TRAINYARD_DATABASE_URL, or of the data directory's running PostgreSQL, up to date."""
+    from trainyard.database import migrate as migrate_schema
+
+    settings = load_settings(data_dir=data_dir)
+    migrate_schema(settings.database_url or _running_postgres(settings))
+    typer.echo("The database's schema is up to date.")
+
+
+def job(
+    step: Annotated[str, typer.Argument(help="discover, embed, detect or cluster.")],
+    session: Annotated[int, typer.Option(help="The session's id.")],
+    attempt: Annotated[int, typer.Option(help="The attempt whose shards were cut.")],
+) -> None:
+    """Run one shard of a step, as a Job's pod does: shard JOB_COMPLETION_INDEX, 0 when unset.
+
+    Exit 0: finished. 75: stopped (SIGTERM), overtaken, or an outage lasts; come back later. 78: no attempt can
+    succeed before somebody changes something. 1: anything else, a failed attempt.
+    """
+    from jobs.outcomes import EXIT_COME_BACK, EXIT_WRONG_CONFIGURATION, WrongConfiguration
+
+    try:
+        code, message = _run_shard(step, session, attempt)
+    except (BadSetting, WrongConfiguration) as error:
+        code, message = EXIT_WRONG_CONFIGURATION, str(error)
+    if message:
+        red = typer.colors.RED if code != EXIT_COME_BACK else None
+        typer.secho(message, fg=red, err=True)
+    raise typer.Exit(code)
+
+
+def controller() -> None:
+    """Drive the sessions of a database: needs PostgreSQL, Qdrant, the photos and the models.
+
+    PostgreSQL and Qdrant are TRAINYARD_DATABASE_URL and TRAINYARD_QDRANT_URL, or the data directory's. The photos
+    must be mounted here, since jobs run as threads of this process.
+    """
+    from controller import lease
+    from controller.loop import Controller
+    from jobs.worker import worker_name
+    from local.jobs import LocalJobs
+
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    settings = load_settings()
+    with _stop_signals() as stop, _context(settings, stop) as context:
+        held = lease.take(context.database, worker_name())
+        jobs = LocalJobs(context, changed=lambda: loop.look.set())
+        loop = Controller(
+            context.database,
+            jobs,
+            held,
+            silence_seconds=settings.silence_seconds,
+            pinned_weights=settings.pinned_weights,
+        )
+        log.info("leading in term %d; jobs run as threads of this process", held.term)
+        with _calling(loop.stop, when=stop):
+            loop.run()
+        for running in jobs.observe():
+            jobs.stop(running)
+        jobs.join()
+
+
+def _run_shard(step: str, session: int, attempt: int) -> tuple[int, str]:
+    """Exit code, and a sentence when it is not 0. Raises BadSetting and WrongConfiguration."""
+    from jobs.engines.devices import DeviceMissing
+    from jobs.outcomes import EXIT_COME_BACK, EXIT_WRONG_CONFIGURATION, ComeBackLater
+    from jobs.worker import run_shard
+    from trainyard.database import DatabaseUnavailable, SchemaMismatch
+    from trainyard.shards import NoSuchShard, Overtaken
+    from trainyard.vectors import VectorsBusy, VectorsUnavailable, VectorsUnusable
+
+    key = _shard_key(step, session, attempt)
+    try:
+        with _stop_signals() as stop, _context(load_settings(), stop) as context:
+            run_shard(context, key)
+    except (ComeBackLater, Overtaken, DatabaseUnavailable, VectorsUnavailable, VectorsBusy) as error:
+        return EXIT_COME_BACK, f"{key}: {error}"
+    except (DeviceMissing, SchemaMismatch, NoSuchShard, VectorsUnusable) as error:
+        return EXIT_WRONG_CONFIGURATION, f"{key}: {error}"
+    return 0, ""
+
+
+def _shard_key(step: str, session: int, attempt: int) -> "ShardKey":
+    from trainyard.shards import ShardKey
+
+    index = os.environ.get(INDEX_VARIABLE, "0")
+    if not index.isdecimal():
+        raise BadSetting(f"{INDEX_VARIABLE}={index!r} does not fit: it takes the shard's number, from 0.")
+    return ShardKey(session, step, attempt, int(index))
+
+
+@contextmanager
+def _context(settings: Settings, stop: threading.Event) -> "Iterator[Context]":
+    """Everything a worker needs, from the settings. Raises BadSetting, SchemaMismatch, DeviceMissing, Vectors…."""
+    from jobs.context import Context
+    from jobs.engines.loading import Engines
+    from jobs.worker import worker_name
+    from trainyard.database import Database, check_schema
+
+    url = _database_url(settings)
+    database = Database(url, outage_seconds=settings.outage_seconds, on_outage=_say_outage, stop=stop)
+    with closing(database), closing(_vectors(settings)) as vectors:
+        database.transact(check_schema)
+        yield Context(database, vectors, settings, Engines(settings), stop, worker_name())
+
+
+def _database_url(settings: Settings) -> str:
+    named = {"TRAINYARD_DATABASE_URL": settings.database_url, "TRAINYARD_QDRANT_URL": settings.qdrant_url}
+    missing = [name for name, value in named.items() if value is None]
+    if len(missing) == 1:
+        raise BadSetting(
+            f"{missing[0]} is not set: name both PostgreSQL and Qdrant, or neither (the data directory's)."
+        )
+    return settings.database_url or _running_postgres(settings)
+
+
+def _running_postgres(settings: Settings) -> str:
+    from local.postgres import EmbeddedPostgres
+
+    url = EmbeddedPostgres.url_of_running(settings.data_dir)
+    if url is None:
+        raise BadSetting(
+            f"TRAINYARD_DATABASE_URL is not set, and no PostgreSQL runs for the data directory {settings.data_dir}: "
+            "set it, or name the data directory of a `trainyard run` that is under way (TRAINYARD_DATA_DIR)."
+        )
+    return url
+
+
+def _vectors(settings: Settings) -> "Vectors":
+    from trainyard.vectors import Vectors
+
+    if settings.qdrant_url is None:
+        return Vectors.local(settings.data_dir / "qdrant")
+    key = settings.qdrant_api_key
+    return Vectors.server(settings.qdrant_url, key.get_secret_value() if key else None)
+
+
+def _say_outage(error: Exception) -> None:
+    from trainyard.database import first_line
+
+    log.warning("PostgreSQL is away, waiting for it: %s", first_line(error))
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """An event that SIGTERM and Ctrl-C set; a second Ctrl-C ends the process as a kill would."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _calling(work: Callable[[], None], *, when: threading.Event) -> Iterator[None]:
+    """Have `work` called once the event is set, at the latest when the block ends."""
+
+    def wait() -> None:
+        when.wait()
+        work()
+
+    thread = threading.Thread(target=wait, name="stop", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        when.set()
+        thread.join()
