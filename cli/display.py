@@ -179,7 +179,7 @@ def print_summary(summary: dict[str, Any], console: Console | None = None) -> No
     table.add_row("Session", f"{summary['sessionId']}, {summary['overallStatus']}")
     table.add_row("Images", _images_text(images))
     table.add_row("Faces", _faces_text(summary))
-    table.add_row("Groups", f"{summary['clustersCreated']} new")
+    table.add_row("Groups", f"{summary['clustersCreated']:,} new, {summary['groups']:,} in all")
     table.add_row("Seconds", ", ".join(f"{name} {value:.1f}" for name, value in seconds.items()))
     for kind in ("clip", "face"):
         if kind in summary["models"]:

@@ -92,11 +92,11 @@ def _need_models(settings: Settings, *, faces: bool, quiet: bool) -> None:
 def _missing_face_models(settings: Settings, downloaded: bool) -> str | None:
     if downloaded:
         return None
-    from jobs.engines.insightface import find_pair
+    from jobs.engines.insightface import find_models
     from jobs.engines.weights import ModelMissing
 
     try:
-        find_pair(settings.models_path, None)
+        find_models(settings.models_path)
     except ModelMissing as error:
         return error.message
     return None

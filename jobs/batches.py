@@ -22,7 +22,7 @@ from trainyard.vectors import VectorsUnavailable
 BATCHES_AHEAD = 2  # in flight beside the one that is being committed
 PHOTOS_PER_CHUNK = 8  # what one thread takes at a time
 DEADLY = 2  # workers that an image may take down before it is failed
-MAYBE_THE_MOUNT = frozenset({"not_found", "unreadable", "timed_out"})  # if all of a batch fail so
+MAYBE_THE_MOUNT = frozenset({"not_found", "unreadable", "timed_out"})
 
 
 @dataclass(frozen=True)
@@ -197,19 +197,37 @@ class BatchRun:
             futures = batch.futures or self._submit(batch.photos).futures
             batch.futures = []
             try:
-                outcomes = [outcome for future in futures for outcome in future.result()]
-            except OSError as error:
-                if error.errno not in MOUNT_ERRORS:
-                    raise
-                raise StorageUnavailable(f"{self.session.root_path}: {error.strerror}") from error
-            if all(o.error and o.error[0] in MAYBE_THE_MOUNT for o in outcomes):
-                check_root(self.session.root_path)
+                outcomes = _results(futures)
+                check_mount(self.session.root_path, outcomes)
+            except StorageUnavailable:
+                for later in self.window:  # read while the folder was gone, too
+                    later.futures = []
+                raise
             return outcomes
 
         return ride_out(self.context, self.shard, "StorageUnavailable", gather, (StorageUnavailable,))
 
     def _ride_out_vectors(self, work: Any) -> None:
         ride_out(self.context, self.shard, "VectorsUnavailable", work, (VectorsUnavailable,))
+
+
+def _results(futures: Sequence[Future[list[Outcome]]]) -> list[Outcome]:
+    try:
+        return [outcome for future in futures for outcome in future.result()]
+    except OSError as error:
+        if error.errno not in MOUNT_ERRORS:
+            raise
+        raise StorageUnavailable(f"The photos cannot be read ({error.strerror}); mount their folder again.") from error
+
+
+def check_mount(root: str, outcomes: Sequence[Outcome]) -> None:
+    """Raises StorageUnavailable where these errors may be the mount's: it is gone, or was when they arose."""
+    doubtful = [o for o in outcomes if o.error and o.error[0] in MAYBE_THE_MOUNT and not o.photo.failed_before]
+    if not doubtful:
+        return
+    check_root(root)
+    if any(outcome.error[0] == "not_found" and look(outcome.photo.path) for outcome in doubtful if outcome.error):
+        raise StorageUnavailable(f"The folder {root} was away for a moment; its photos are read again.")
 
 
 def _photo(row: sa.Row[Any]) -> Photo:

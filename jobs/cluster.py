@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -125,7 +126,7 @@ def _beating(context: Context, shard: Shard, total: int) -> Iterator[Beat]:
         while not beat.ended.wait(BEAT_SECONDS):
             done = int(beat.fraction * total)
             try:
-                context.database.transact(lambda c, done=done: shards.beat(c, shard, done=done))
+                context.database.transact(partial(shards.beat, shard=shard, done=done))
             except Overtaken:  # the transaction that stores will say so
                 return
 

@@ -17,15 +17,12 @@ from jobs.neighbours import Neighbours
 MIN_CLUSTER_SIZE = 3
 MIN_SAMPLES = 2  # as `hdbscan` counts: the second nearest other face (fast_hdbscan counts the face itself too)
 _FARTHEST = 2.0  # the largest cosine distance
+_NEAREST = 1e-6  # one step of the rounding: copies have a distance of zero, and density is 1 / distance
 
 
-def density_groups(neighbours: Neighbours, links: Links, least_distance: float) -> NDArray[np.int64]:
-    """(n,) group of each face, -1 for noise; `links` must join all faces (n >= 3) into one part.
-
-    Distances below `least_distance` count as that: density is 1 / distance, and without a floor the copies of
-    one shot outweigh any number of different pictures.
-    """
-    distance = np.maximum(_reachability(neighbours, links), least_distance)
+def density_groups(neighbours: Neighbours, links: Links) -> NDArray[np.int64]:
+    """(n,) group of each face, -1 for noise; `links` must join all faces (n >= 3) into one part."""
+    distance = np.maximum(_reachability(neighbours, links), _NEAREST)
     tree = condense_tree(label(_spanning_tree(links, distance)), MIN_CLUSTER_SIZE)
     labels, _, _ = get_clusters(tree, compute_stability(tree), "eom")
     return np.asarray(labels, np.int64)

@@ -4,7 +4,8 @@ Also the place where a session's networks are resolved, once; later workers load
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,7 @@ from jobs.context import Context, Session, read_session
 from jobs.engines import ModelCard
 from jobs.engines.loading import card_to_json, choose_face_engine
 from jobs.engines.weights import ModelMissing
-from jobs.outcomes import WrongConfiguration
+from jobs.outcomes import ComeBackLater, WrongConfiguration
 from jobs.walk import FoundFile, RootUnusable, Walk, selected_folders
 from trainyard import shards
 from trainyard.shards import Shard
@@ -108,11 +109,7 @@ def _remember(context: Context, card: ModelCard) -> dict[str, Any]:
 
 def _collect(context: Context, session: Session, shard: Shard, walk: Walk, resolving: Future[Resolved]) -> Shard:
     """Write what the walk finds into `discovered_files`, a commit every few thousand."""
-
-    def begin(connection: sa.Connection) -> None:
-        connection.execute(sa.text("DELETE FROM discovered_files WHERE session_id = :id"), {"id": session.id})
-
-    context.database.transact(begin)
+    shard = context.database.transact(lambda connection: _begin_anew(connection, session, shard))
     files = iter(walk)
     while chunk := list(islice(files, FILES_PER_COMMIT)):
         context.check_stop()
@@ -120,6 +117,13 @@ def _collect(context: Context, session: Session, shard: Shard, walk: Walk, resol
             resolving.result()  # a missing model is told at once, not after a long walk
         shard = _store(context, session, shard, chunk)
     return shard
+
+
+def _begin_anew(connection: sa.Connection, session: Session, shard: Shard) -> Shard:
+    """A walk cannot be taken up where a worker that died left it: what that one found is found again."""
+    connection.execute(sa.text("DELETE FROM discovered_files WHERE session_id = :id"), {"id": session.id})
+    shards.beat(connection, shard, next=shard.first, done=0)
+    return replace(shard, next=shard.first, done=0)
 
 
 def _store(context: Context, session: Session, shard: Shard, chunk: list[FoundFile]) -> Shard:
@@ -165,10 +169,10 @@ def _forget_lost(context: Context, model: dict[str, Any], table: str, points: An
     after: tuple[int, int] | None = (-1, -1)
     while after is not None:
         context.check_stop()
-        page = context.database.transact(lambda connection, after=after: points(connection, model, after, count=False))
+        page = context.database.transact(partial(points, model=model, after=after, count=False))
         missing = set(context.vectors.retrieve(model["collection"], [id for _, _, id in page]).missing)
         lost = sorted({asset for asset, _, id in page if id in missing})
-        context.database.transact(lambda connection, lost=lost: _delete_evidence(connection, table, model, lost))
+        context.database.transact(partial(_delete_evidence, table=table, model=model, lost=lost))
         after = page[-1][:2] if page else None
 
 
@@ -275,6 +279,7 @@ def _settle(connection: sa.Connection, session: Session, shard: Shard, resolved:
     """One transaction from the files found to assets, the jobs of later steps, and the session's totals."""
     shards.beat(connection, shard)
     here = {"session_id": session.id}
+    _check_complete(connection, session, shard)
     connection.execute(sa.text("ANALYZE discovered_files"))
     connection.execute(ASSETS, {**here, "category_id": session.category_id})
     connection.execute(sa.text("DELETE FROM training_jobs WHERE session_id = :session_id"), here)
@@ -298,6 +303,13 @@ def _settle(connection: sa.Connection, session: Session, shard: Shard, resolved:
     connection.execute(sa.text("DELETE FROM discovered_files WHERE session_id = :session_id"), here)
     shards.beat(connection, shard, counts=counts, total=shard.done)
     shards.finish(connection, shard)
+
+
+def _check_complete(connection: sa.Connection, session: Session, shard: Shard) -> None:
+    """A PostgreSQL that crashed meanwhile has emptied the unlogged list; photos must not look gone for that."""
+    found = sa.text("SELECT count(*) FROM discovered_files WHERE session_id = :id")
+    if connection.execute(found, {"id": session.id}).scalar_one() != shard.done:
+        raise ComeBackLater("PostgreSQL lost the list of files; the folder is walked again")
 
 
 def _face_parameters(session: Session, face: dict[str, Any]) -> dict[str, Any]:

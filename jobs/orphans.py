@@ -1,6 +1,7 @@
 """Points without rows: what a worker left that died between writing vectors and committing rows."""
 
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,13 +19,13 @@ ASSETS = sa.text("""
 
 
 def remove_orphans(
-    context: Context, shard: Shard, collection: str, rows_of: Callable[[sa.Connection, list[int]], set[UUID]]
+    context: Context, shard: Shard, collection: str, rows_of: Callable[..., set[UUID]]
 ) -> None:
-    """Delete the points of the shard's photos that `rows_of(connection, asset ids)` does not name."""
+    """Delete the points of the shard's photos that `rows_of(connection, asset_ids=…)` does not name."""
     position = shard.first
-    while assets := context.database.transact(lambda c, position=position: _assets(c, shard, position)):
+    while assets := context.database.transact(partial(_assets, shard=shard, position=position)):
         ids = [asset_id for asset_id, _ in assets]
-        rows = context.database.transact(lambda connection, ids=ids: rows_of(connection, ids))
+        rows = context.database.transact(partial(rows_of, asset_ids=ids))
         points = context.vectors.ids_matching(collection, "asset_id", ids)
         context.vectors.delete(collection, sorted(points - rows))
         position = assets[-1][1] + 1

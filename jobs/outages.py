@@ -4,6 +4,7 @@ import errno
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from jobs.context import Context
@@ -31,9 +32,7 @@ def ride_out(
             result = work()
         except errors as error:
             message = str(error)
-            context.database.transact(
-                lambda connection, message=message: shards.wait_for(connection, shard, code, message)
-            )
+            context.database.transact(partial(shards.wait_for, shard=shard, code=code, message=message))
             waiting = True
             if time.monotonic() > deadline or context.stop.wait(LOOK_SECONDS):
                 raise ComeBackLater(message) from error

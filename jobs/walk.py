@@ -1,4 +1,4 @@
-"""Walking the folders of a session: which files are photos, which are passed over, in a fixed order."""
+"""Walking the folders of a session: which files are photos, and which are passed over."""
 
 import os
 import stat
@@ -29,8 +29,8 @@ class FoundFile:
 class Walk:
     """One walk; iterate it once. `skipped` counts files passed over by extension, links and unreadable folders.
 
-    Links are not followed: what they lead to inside the root is found where it really is, and nothing outside
-    the root is ever read.
+    Files come in the order the file system has them; rows are ordered by path. Links are not followed: what they
+    lead to inside the root is found where it really is, and nothing outside the root is ever read.
     """
 
     roots: Sequence[bytes]
@@ -43,30 +43,27 @@ class Walk:
             yield from self._folder(root)
 
     def _folder(self, folder: bytes) -> Iterator[FoundFile]:
-        """Depth first, entries by their bytes; a stack of names, so that deep trees cost no recursion."""
+        """A stack of folders, so that deep trees cost no recursion; entries are streamed, however many there are."""
         pending = [folder]
         while pending:
             current = pending.pop()
-            folders: list[bytes] = []
             for entry in self._entries(current):
                 if self._excluded(entry.name):
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
+                    pending.append(entry.path)
                 else:
                     yield from self._file(entry)
-            pending += reversed(folders)
 
-    def _entries(self, folder: bytes) -> list[os.DirEntry[bytes]]:
+    def _entries(self, folder: bytes) -> Iterator[os.DirEntry[bytes]]:
         try:
             with os.scandir(folder) as entries:
-                return sorted(entries, key=lambda entry: entry.name)
+                yield from entries
         except OSError:  # closed to us, or gone since it was listed
             self._pass_over(folder)
-            return []
 
-    def _pass_over(self, path: bytes) -> None:
-        self.unreadable.append(path)
+    def _pass_over(self, unreadable: bytes) -> None:
+        self.unreadable.append(unreadable)
         self.skipped += 1
 
     def _excluded(self, name: bytes) -> bool:

@@ -33,11 +33,13 @@ class ControllerDied(Exception):
 class LocalInstallation:
     """The data directory, locked, with everything on it running. A context manager.
 
-    Raises DataDirBusy, DataDirUnusable, PostgresFailed, VectorsUnusable, LeaseLost.
+    `engines` are the networks to use, those of the settings where none are given. Raises DataDirBusy,
+    DataDirUnusable, PostgresFailed, VectorsUnusable, LeaseLost.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, engines: Engines | None = None) -> None:
         self.settings = settings
+        self.engines = engines or Engines(settings)
         self._open = ExitStack()
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -51,6 +53,9 @@ class LocalInstallation:
             migrate(url)
             self.database = Database(url, outage_seconds=OUTAGE_SECONDS, pool_size=8)
             opening.callback(self.database.close)
+            # The controller brings a lost PostgreSQL back, so it must see the loss, not ride it out.
+            self._steering = Database(url, pool_size=2)
+            opening.callback(self._steering.close)
             self.vectors = Vectors.local(folder.folder("qdrant"))
             opening.callback(self.vectors.close)
             self._make_controller()
@@ -64,7 +69,6 @@ class LocalInstallation:
         self._open.close()
 
     def _make_controller(self) -> None:
-        self.engines = Engines(self.settings)
         context = Context(
             database=self.database,
             vectors=self.vectors,
@@ -75,9 +79,9 @@ class LocalInstallation:
         )
         self.jobs = LocalJobs(context, changed=lambda: self.controller.look.set())
         # The data directory's lock says that no other controller of this database can be alive.
-        held = lease.take(self.database, f"{socket.gethostname()}/{os.getpid()}", alone=True)
+        held = lease.take(self._steering, f"{socket.gethostname()}/{os.getpid()}", alone=True)
         self.controller = Controller(
-            self.database,
+            self._steering,
             self.jobs,
             held,
             period_seconds=PERIOD_SECONDS,

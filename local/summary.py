@@ -42,6 +42,7 @@ def read_summary(connection: sa.Connection, session_id: int) -> dict[str, Any]:
         "facesAssignedToPersons": detect.get("assigned", 0),
         "suggestionsCreated": detect.get("suggestions", 0),
         "clustersCreated": cluster.get("clusters", 0),
+        "groups": cluster.get("groups", 0),
         "failures": read_failures(connection, session_id),
         "seconds": _seconds(rows),
         "models": _models(session.models),

@@ -51,13 +51,16 @@ def postgres_url(session_dir: Path) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(postgres_url: str, session_dir: Path) -> Iterator[str]:
-    """URL of an empty database with this version's schema, copied from a template."""
-    name = f"test_{uuid4().hex}"
-    with locked(session_dir):
-        ensure_template(postgres_url)
-    execute(postgres_url, "CREATE DATABASE {} TEMPLATE {}", name, TEMPLATE)
-    yield url_of(postgres_url, name)
-    execute(postgres_url, "DROP DATABASE {} WITH (FORCE)", name)
+    """URL of an empty database with this version's schema."""
+    with fresh_database(postgres_url, session_dir) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres_url: str, session_dir: Path) -> Iterator[str]:
+    """The same, shared by a module's tests: for those that do not see each other's rows."""
+    with fresh_database(postgres_url, session_dir) as url:
+        yield url
 
 
 @pytest.fixture
@@ -79,6 +82,17 @@ def passable_dir() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="trainyard-test-"))
     folder.chmod(0o711)
     return folder
+
+
+@contextmanager
+def fresh_database(postgres_url: str, session_dir: Path) -> Iterator[str]:
+    """A database copied from a template, dropped afterwards."""
+    name = f"test_{uuid4().hex}"
+    with locked(session_dir):
+        ensure_template(postgres_url)
+    execute(postgres_url, "CREATE DATABASE {} TEMPLATE {}", name, TEMPLATE)
+    yield url_of(postgres_url, name)
+    execute(postgres_url, "DROP DATABASE {} WITH (FORCE)", name)
 
 
 @contextmanager

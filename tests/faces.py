@@ -22,9 +22,7 @@ class People:
     photo: NDArray[np.int64]  # (n,), all different
 
 
-def people(
-    photo_counts: Sequence[int], spread: float = 0.8, seed: int = 0, dimension: int = DIMENSION
-) -> People:
+def people(photo_counts: Sequence[int], spread: float = 0.8, seed: int = 0, dimension: int = DIMENSION) -> People:
     """One person for each count, with so many photos; the same arguments give the same faces."""
     rng = np.random.default_rng(seed)
     person = rng.permutation(np.repeat(np.arange(len(photo_counts)), photo_counts))

@@ -58,8 +58,12 @@ class Settings(BaseSettings):
     )
 
     progress_weights: str | None = Field(None, description="training/faceDetection/clustering, e.g. 30/65/5")
-    outage_seconds: float = Field(900.0, ge=0, description="longest a lost database or mount is waited for")
-    silence_seconds: float = Field(1500.0, gt=0, description="an attempt that commits nothing for so long ends")
+    outage_seconds: float = Field(
+        900.0, ge=0, allow_inf_nan=False, description="longest a lost database or mount is waited for"
+    )
+    silence_seconds: float = Field(
+        1500.0, gt=0, allow_inf_nan=False, description="an attempt that commits nothing for so long ends"
+    )
 
     @field_validator("data_dir", "model_dir")
     @classmethod

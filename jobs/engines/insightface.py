@@ -108,7 +108,7 @@ def load_insightface(models_dir: Path, device: str, expect: ModelCard | None = N
     import cv2
 
     cv2.setNumThreads(1)  # one thread a stream; OpenCV's own pool would count the host's cores
-    pair = find_pair(models_dir, expect.name if expect else None)
+    pair = find_models(models_dir, expect.name if expect else None)
     card = _card(pair)
     require_card(card, expect)
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
@@ -143,7 +143,7 @@ class _Pair:
     recogniser: Path
 
 
-def find_pair(models_dir: Path, name: str | None) -> _Pair:
+def find_models(models_dir: Path, name: str | None = None) -> _Pair:
     """By name if one is given; else buffalo_l, else the only directory with a detector and a recogniser."""
     for wanted in [name] if name else [BUFFALO_FOLDER]:
         pair = _pair_of(models_dir / wanted)

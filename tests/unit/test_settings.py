@@ -1,6 +1,6 @@
 """Settings: a value that does not fit is told by the variable's name and by what it takes."""
 
-from collections.abc import Iterator
+import os
 from pathlib import Path
 
 import pytest
@@ -9,12 +9,9 @@ from trainyard.settings import DEFAULT_EXCLUDE, BadSetting, load_settings, parse
 
 
 @pytest.fixture(autouse=True)
-def no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    import os
-
+def no_settings_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.upper().startswith("TRAINYARD_")]:
         monkeypatch.delenv(name)
-    yield
 
 
 BAD = [
@@ -27,10 +24,12 @@ BAD = [
     ("NETWORK_BATCH", "257", "less than or equal to 256"),
     ("LOADERS", "0", "greater than or equal to 1"),
     ("PHOTO_TIMEOUT_SECONDS", "0", "greater than 0"),
-    ("PHOTO_TIMEOUT_SECONDS", "nan", "greater than 0"),
+    ("PHOTO_TIMEOUT_SECONDS", "3601", "less than or equal to 3600"),
     ("PHOTO_MEMORY_MIB", "255", "greater than or equal to 256"),
     ("OUTAGE_SECONDS", "-1", "greater than or equal to 0"),
+    ("OUTAGE_SECONDS", "nan", "finite number"),
     ("SILENCE_SECONDS", "soon", "valid number"),
+    ("SILENCE_SECONDS", "inf", "finite number"),
     ("EXCLUDE", "*.tmp", 'JSON list of globs, such as ["*.tmp", "drafts"]'),
     ("EXCLUDE", '"*.tmp"', "JSON list of globs"),
     ("EXCLUDE", "[1]", "JSON list of globs"),

@@ -1,0 +1,137 @@
+"""The lease: one controller at a time, and none that writes after its term."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+import sqlalchemy as sa
+
+from controller.apply import Applier
+from controller.lease import LEASE_SECONDS, Lease, LeaseHeld, LeaseLost, hold, renew, take
+from controller.plan import Admit, CreateJob
+from tests.rows import add_session, add_step, step_row
+from tests.scripted_jobs import ScriptedJobs
+from trainyard.database import Database
+from trainyard.tables import controller_lease, steps
+
+
+@pytest.fixture
+def database(module_database_url: str) -> Iterator[Database]:
+    database = Database(module_database_url)
+    database.transact(lambda c: c.execute(sa.delete(controller_lease)))
+    yield database
+    database.close()
+
+
+def expire(database: Database) -> None:
+    ended = sa.func.clock_timestamp() - sa.text("interval '1 ms'")
+    database.transact(lambda c: c.execute(sa.update(controller_lease).values(expires_at=ended)))
+
+
+def seconds_left(database: Database) -> float:
+    left = sa.func.extract("epoch", controller_lease.c.expires_at - sa.func.clock_timestamp())
+    return float(database.transact(lambda c: c.execute(sa.select(left)).scalar_one()))
+
+
+def test_the_first_to_ask_leads_and_the_next_is_refused(database: Database) -> None:
+    assert take(database, "a") == Lease("a", 1)
+    with pytest.raises(LeaseHeld):
+        take(database, "b")
+    with pytest.raises(LeaseHeld):  # nor does a restarted process inherit its own term
+        take(database, "a")
+
+
+def test_a_term_that_ended_goes_to_the_next_with_a_new_number(database: Database) -> None:
+    take(database, "a")
+    expire(database)
+    assert take(database, "b") == Lease("b", 2)
+
+
+def test_who_knows_to_be_alone_takes_over_at_once(database: Database) -> None:
+    take(database, "a")
+    assert take(database, "a", alone=True) == Lease("a", 2)
+
+
+@pytest.mark.parametrize("ended_before", [False, True], ids=["never-taken", "just-ended"])
+def test_of_many_that_ask_at_once_one_leads(database: Database, ended_before: bool) -> None:
+    if ended_before:
+        take(database, "before")
+        expire(database)
+    together = Barrier(5)
+
+    def ask(holder: str) -> Lease | None:
+        together.wait()
+        try:
+            return take(database, holder)
+        except LeaseHeld:
+            return None
+
+    with ThreadPoolExecutor(5) as threads:
+        leases = [lease for lease in threads.map(ask, "abcde") if lease]
+    assert len(leases) == 1
+    assert leases[0].term == (2 if ended_before else 1)
+
+
+def test_renewing_lengthens_the_term(database: Database) -> None:
+    lease = take(database, "a")
+    nearly = sa.func.clock_timestamp() + sa.text("interval '1 s'")
+    database.transact(lambda c: c.execute(sa.update(controller_lease).values(expires_at=nearly)))
+    renew(database, lease)
+    assert 1 < seconds_left(database) <= LEASE_SECONDS
+
+
+def test_a_term_that_ended_is_not_renewed_even_if_nobody_took_it(database: Database) -> None:
+    lease = take(database, "a")
+    expire(database)
+    with pytest.raises(LeaseLost, match="lease of a, term 1, has ended"):
+        renew(database, lease)
+
+
+def test_a_term_that_another_took_is_neither_renewed_nor_held(database: Database) -> None:
+    lost = take(database, "a")
+    take(database, "a", alone=True)  # by the same name: the term alone tells them apart
+    with pytest.raises(LeaseLost):
+        renew(database, lost)
+    with pytest.raises(LeaseLost):
+        database.transact(lambda connection: hold(connection, lost))
+
+
+def test_a_term_that_ended_fences_writes_even_if_nobody_took_it(database: Database) -> None:
+    lease = take(database, "a")
+    expire(database)
+    with pytest.raises(LeaseLost):
+        database.transact(lambda connection: hold(connection, lease))
+
+
+def test_nobody_takes_over_in_the_middle_of_a_fenced_transaction(database: Database) -> None:
+    lease = take(database, "a")
+    with database.engine.begin() as writing:
+        hold(writing, lease)
+        with database.engine.connect() as other, pytest.raises(sa.exc.OperationalError, match="lock"):
+            other.execute(sa.select(controller_lease).with_for_update(nowait=True))
+    with database.engine.connect() as other:
+        other.execute(sa.select(controller_lease).with_for_update(nowait=True))
+
+
+def test_a_controller_that_was_overtaken_writes_nothing(database: Database) -> None:
+    backend = ScriptedJobs()
+    lost = Applier(database, backend, take(database, "a"))
+    id = database.transact(add_session)
+    take(database, "b", alone=True)
+    with pytest.raises(LeaseLost):
+        lost.apply(Admit(id, (("discover", "pending"),)))
+    of_session = sa.select(steps).where(steps.c.session_id == id)
+    assert database.transact(lambda c: c.execute(of_session).all()) == []
+
+
+def test_a_controller_that_was_overtaken_makes_no_job(database: Database) -> None:
+    backend = ScriptedJobs()
+    lost = Applier(database, backend, take(database, "a"))
+    id = database.transact(add_session)
+    database.transact(lambda c: add_step(c, id, "discover", "running", attempt=1, job_token="t"))
+    take(database, "b", alone=True)
+    with pytest.raises(LeaseLost):
+        lost.apply(CreateJob(id, "discover"))
+    assert backend.observe() == []
+    assert database.transact(lambda c: step_row(c, id, "discover"))["job_uid"] is None

@@ -1,0 +1,182 @@
+"""The schema: what migrations lead to, that they may be called by anybody at any time, and the view in it."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from tests.conftest import execute, url_of
+from tests.rows import add_session, add_step
+from trainyard.database import MIGRATION_LOCK, SchemaMismatch, check_schema, migrate
+from trainyard.tables import installation, metadata, shards
+
+REPOSITORY = Path(__file__).parents[2]
+MIGRATE = "import sys; from trainyard.database import migrate; migrate(sys.argv[1])"
+
+# What Alembic does not compare: checks, predicates of indexes, identities, and what survives a crash.
+CATALOGUE = """
+    SELECT 'column' AS kind, table_name || '.' || column_name AS name,
+           concat_ws(' ', data_type, is_nullable, column_default, is_identity, identity_generation) AS definition
+    FROM information_schema.columns WHERE table_schema = 'public'
+    UNION ALL
+    SELECT 'constraint', conname, conrelid::regclass || ' ' || pg_get_constraintdef(oid)
+    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+    UNION ALL
+    SELECT 'table', relname, relpersistence::text FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+    ORDER BY 1, 2
+"""
+NOT_OF_THE_TABLES = ("alembic_version", "face_detection_sessions")
+
+
+@pytest.fixture
+def empty_url(postgres_url: str) -> Iterator[str]:
+    """URL of a database with nothing in it."""
+    name = f"test_{uuid4().hex}"
+    execute(postgres_url, "CREATE DATABASE {}", name)
+    yield url_of(postgres_url, name)
+    execute(postgres_url, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture
+def connection(module_database_url: str) -> Iterator[sa.Connection]:
+    """A transaction that is never committed, so that the tests share one database."""
+    engine = sa.create_engine(module_database_url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        yield connection
+
+
+def catalogue(url: str) -> list[tuple[str, str, str]]:
+    with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
+        rows = connection.execute(sa.text(CATALOGUE)).all()
+    return [(row.kind, row.name, row.definition) for row in rows if not row.name.startswith(NOT_OF_THE_TABLES)]
+
+
+def test_migrations_lead_to_the_tables(connection: sa.Connection) -> None:
+    context = MigrationContext.configure(connection, opts={"compare_server_default": True, "compare_type": True})
+    assert compare_metadata(context, metadata) == []
+
+
+def test_migrations_lead_to_the_tables_to_the_last_constraint(module_database_url: str, empty_url: str) -> None:
+    metadata.create_all(sa.create_engine(empty_url, poolclass=sa.NullPool))
+    migrated, described = catalogue(module_database_url), catalogue(empty_url)
+    assert migrated == described
+    assert len({name for kind, name, _ in migrated if kind == "table"}) == len(metadata.tables)
+
+
+def test_migrating_again_changes_nothing(module_database_url: str, connection: sa.Connection) -> None:
+    before = connection.execute(sa.select(installation)).one()
+    migrate(module_database_url)
+    assert connection.execute(sa.select(installation)).one() == before
+    check_schema(connection)
+
+
+def test_two_processes_migrate_at_once(empty_url: str) -> None:
+    """Both are held at the lock until both are there, so that neither can be early."""
+    engine = sa.create_engine(empty_url, poolclass=sa.NullPool)
+    with engine.connect() as connection:
+        connection.execute(sa.select(sa.func.pg_advisory_lock(MIGRATION_LOCK)))
+        command = [sys.executable, "-c", MIGRATE, empty_url]
+        both = [subprocess.Popen(command, cwd=REPOSITORY, stderr=subprocess.PIPE) for _ in range(2)]
+        while waiting_at_the_lock(connection) < 2:
+            assert all(process.poll() is None for process in both)
+            time.sleep(0.02)
+    for process in both:
+        _, complaint = process.communicate(timeout=60)
+        assert process.returncode == 0, complaint.decode()
+    with engine.connect() as connection:
+        check_schema(connection)
+        assert connection.execute(sa.select(sa.func.count()).select_from(installation)).scalar_one() == 1
+
+
+def waiting_at_the_lock(connection: sa.Connection) -> int:
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (" \
+        "SELECT oid FROM pg_database WHERE datname = current_database())"  # fmt: skip
+    return int(connection.execute(sa.text(waiting)).scalar_one())
+
+
+def test_a_database_without_a_schema_is_told_with_what_to_do(empty_url: str) -> None:
+    engine = sa.create_engine(empty_url, poolclass=sa.NullPool)
+    told = r"version none, .* needs 0001. Run `trainyard migrate`"
+    with engine.connect() as connection, pytest.raises(SchemaMismatch, match=told):
+        check_schema(connection)
+
+
+def test_a_newer_schema_is_taken_as_it_is(connection: sa.Connection) -> None:
+    connection.execute(sa.text("UPDATE alembic_version SET version_num = 'of a later version'"))
+    check_schema(connection)
+
+
+# The view of face sessions
+
+
+def face_sessions(connection: sa.Connection) -> dict[int, Any]:
+    rows = connection.execute(sa.text("SELECT * FROM face_detection_sessions"))
+    return {row.id: row._mapping for row in rows}
+
+
+def test_a_session_with_faces_is_its_own_face_session(connection: sa.Connection) -> None:
+    id = add_session(connection, options={"min_confidence": 0.7, "min_face_size_px": 32})
+    add_step(connection, id, "embed", "completed")
+    add_step(
+        connection, id, "detect", "completed", total=40, done=40,
+        counts={"faces": 12, "assigned": 5, "suggestions": 3},
+    )  # fmt: skip
+    add_step(connection, id, "cluster", "completed", counts={"clusters": 2})
+    seen = dict(face_sessions(connection)[id])
+    times = {name: seen.pop(name) for name in ("created_at", "started_at", "completed_at")}
+    assert times["created_at"] is not None
+    assert seen == {
+        "id": id,
+        "training_session_id": id,
+        "status": "completed",
+        "min_confidence": 0.7,
+        "min_face_size": 32,
+        "total_images": 40,
+        "processed_images": 40,
+        "current_asset_index": 40,
+        "faces_detected": 12,
+        "faces_assigned_to_persons": 5,
+        "suggestions_created": 3,
+        "clusters_created": 2,
+    }
+
+
+def test_a_running_face_session_counts_its_attempt_and_no_other(connection: sa.Connection) -> None:
+    id = add_session(connection)
+    add_step(connection, id, "detect", "running", attempt=2, total=100, done=30, counts={"faces": 10, "assigned": 1})
+    place = {"session_id": id, "step": "detect", "first": 0, "last": 9, "next": 5, "total": 10}
+    for attempt, index, faces in ((1, 0, 1000), (2, 0, 7), (2, 1, 4)):
+        counts = {"faces": faces, "suggestions": 2}
+        connection.execute(sa.insert(shards).values(**place, attempt=attempt, index=index, done=10, counts=counts))
+    seen = face_sessions(connection)[id]
+    assert (seen["processed_images"], seen["faces_detected"]) == (50, 21)
+    assert (seen["faces_assigned_to_persons"], seen["suggestions_created"]) == (1, 4)
+    assert (seen["min_confidence"], seen["min_face_size"]) == (0.5, 20)
+
+
+def test_a_standalone_face_session_points_at_the_session_it_was_asked_for(connection: sa.Connection) -> None:
+    source = add_session(connection)
+    standalone = add_session(connection, source_session_id=source)
+    for step in ("discover", "embed", "cluster"):
+        add_step(connection, standalone, step, "skipped")
+    add_step(connection, standalone, "assign", "running", total=9)
+    seen = face_sessions(connection)
+    assert {id: row["training_session_id"] for id, row in seen.items()} == {standalone: source}
+
+
+def test_sessions_without_faces_and_deleted_ones_are_no_face_sessions(connection: sa.Connection) -> None:
+    without, deleted = add_session(connection), add_session(connection, deleted_at=sa.func.now())
+    add_step(connection, without, "detect", "skipped")
+    add_step(connection, deleted, "detect", "completed")
+    assert face_sessions(connection) == {}

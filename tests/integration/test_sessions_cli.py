@@ -1,0 +1,121 @@
+"""`trainyard sessions` from a second process while `run` holds the data directory, and runs that are interrupted.
+
+Real processes of the real command line; the networks are fakes (tests/engines.py).
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import libraries
+from tests.local_runs import data_directory, wait_until
+from tests.processes import Trainyard, trainyard
+
+PHOTOS = 24
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    with data_directory() as folder:
+        yield folder
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    return libraries.write_photos(tmp_path / "photos", PHOTOS)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """While it stands, a run that was given it embeds nothing."""
+    gate = tmp_path / "gate"
+    gate.touch()
+    return gate
+
+
+def sessions(data_dir: Path, *arguments: str) -> tuple[int, str]:
+    """Exit code and output of `trainyard sessions …`."""
+    with trainyard("sessions", *arguments, "--data-dir", data_dir) as process:
+        return process.wait(), process.output + process.errors
+
+
+def shown(data_dir: Path) -> dict[str, Any]:
+    code, output = sessions(data_dir, "show", "--json")
+    return dict(json.loads(output)) if code == 0 else {}
+
+
+def await_status(data_dir: Path, status: str) -> None:
+    wait_until(lambda: shown(data_dir).get("overallStatus") == status, f"the session to be {status}")
+
+
+def summary_of(process: Trainyard) -> dict[str, Any]:
+    return dict(json.loads(process.output))
+
+
+def test_a_session_is_watched_paused_and_resumed_while_run_holds_the_data_directory(
+    data_dir: Path, photos: Path, gate: Path
+) -> None:
+    with trainyard("run", photos, "--data-dir", data_dir, "--json", gate=gate) as run:
+        await_status(data_dir, "running")
+        with trainyard("run", photos, "--data-dir", data_dir) as second:
+            assert second.wait() == 2
+            assert f"is held by process {run.pid}" in second.errors
+        code, output = sessions(data_dir, "list", "--json")
+        assert (code, [row["id"] for row in json.loads(output)]) == (0, [1])
+        assert sessions(data_dir, "failures", "1", "--json") == (0, "[]\n")
+        assert sessions(data_dir, "retry")[0] == 1
+        assert sessions(data_dir, "pause")[0] == 0
+        gate.unlink()
+        await_status(data_dir, "paused")
+        assert run.exit_code is None
+        assert sessions(data_dir, "resume")[0] == 0
+        assert run.wait() == 0, run.errors
+        assert summary_of(run)["images"]["processed"] == PHOTOS
+
+
+def test_a_cancelled_session_ends_its_run(data_dir: Path, photos: Path, gate: Path) -> None:
+    with trainyard("run", photos, "--data-dir", data_dir, "--json", gate=gate) as run:
+        await_status(data_dir, "running")
+        assert sessions(data_dir, "cancel", "1")[0] == 0
+        gate.unlink()
+        assert run.wait() == 1
+        assert summary_of(run)["overallStatus"] == "cancelled"
+    assert sessions(data_dir, "resume", "1")[0] == 1
+    assert sessions(data_dir, "show", "7")[0] == 2
+
+
+def test_a_run_interrupted_or_killed_is_taken_up_by_the_same_command(data_dir: Path, photos: Path, gate: Path) -> None:
+    command = ("run", photos, "--data-dir", data_dir, "--json")
+    with trainyard(*command, gate=gate) as killed:
+        await_status(data_dir, "running")
+        killed.kill()
+    with trainyard(*command, gate=gate) as interrupted:
+        await_status(data_dir, "running")
+        interrupted.interrupt()
+        wait_until(lambda: "Stopping at the batch" in interrupted.errors, "the interrupt to be noticed")
+        gate.unlink()
+        assert interrupted.wait() == 130
+        assert summary_of(interrupted)["overallStatus"] == "paused"
+    with trainyard(*command) as last:
+        assert last.wait() == 0, last.errors
+    assert [summary_of(run)["sessionId"] for run in (interrupted, last)] == [1, 1]
+    assert summary_of(last)["images"] == {
+        "total": PHOTOS, "processed": PHOTOS, "failed": 0, "unchanged": 0, "skipped": 0
+    }  # fmt: skip
+
+
+def test_a_retry_takes_what_failed(data_dir: Path, photos: Path) -> None:
+    broken = photos / "a/broken.png"
+    broken.write_bytes(b"")
+    with trainyard("run", photos, "--data-dir", data_dir, "--json") as first:
+        assert first.wait() == 0
+    assert [failure["path"] for failure in summary_of(first)["failures"]] == [str(broken.resolve())]
+    libraries.write_photo(broken, 800, (1,))
+    assert sessions(data_dir, "retry", "1")[0] == 0
+    with trainyard("run", photos, "--data-dir", data_dir, "--json") as again:
+        assert again.wait() == 0
+    print(summary_of(again))
+    assert sessions(data_dir, "failures", "1", "--json") == (0, "[]\n")
