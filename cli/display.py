@@ -190,7 +190,9 @@ def print_summary(summary: dict[str, Any], console: Console | None = None) -> No
         console.print(f"{summary['failure']['code']}: {summary['failure']['message']}", style="bold red", markup=False)
     for note in summary["notes"]:
         console.print(note, markup=False)
-    print_failures(summary["failures"], console, most=MOST_FAILURES_SHOWN)
+    inside = summary["rootPath"].rstrip("/") + "/"
+    failures = [{**failure, "path": failure["path"].removeprefix(inside)} for failure in summary["failures"]]
+    print_failures(failures, console, most=MOST_FAILURES_SHOWN)
     if summary["models"].get("face", {}).get("engine") == "insightface":
         console.print(NON_COMMERCIAL, style="yellow")
 
@@ -214,7 +216,8 @@ def _faces_text(summary: dict[str, Any]) -> str:
 
 def _model_text(model: dict[str, Any]) -> str:
     trained = "" if model["trained"] else " (untrained)"
-    return f"{model['engine']} {model['name']}{trained}, {model['weightsSha256'][:12]}"
+    name = model["name"] if model["name"] == model["engine"] else f"{model['engine']} {model['name']}"
+    return f"{name}{trained}, {model['weightsSha256'][:12]}"
 
 
 def print_failures(failures: Sequence[dict[str, str]], console: Console | None = None, most: int | None = None) -> None:

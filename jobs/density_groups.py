@@ -1,7 +1,8 @@
 """HDBSCAN* on a neighbour graph: mutual reachability, spanning tree, condensed tree, excess of mass.
 
 Campello, Moulavi and Sander 2013. The tree is cut by the functions of the package `hdbscan`, so the result is
-that package's wherever the graph holds the links its spanning tree would use.
+that package's wherever the graph holds the links its spanning tree would use, but for the choice among equal
+distances, which the order of the faces decides in either.
 """
 
 import numpy as np
@@ -22,10 +23,25 @@ _NEAREST = 1e-6  # one step of the rounding: copies have a distance of zero, and
 
 def density_groups(neighbours: Neighbours, links: Links) -> NDArray[np.int64]:
     """(n,) group of each face, -1 for noise; `links` must join all faces (n >= 3) into one part."""
-    distance = np.maximum(_reachability(neighbours, links), _NEAREST)
-    tree = condense_tree(label(_spanning_tree(links, distance)), MIN_CLUSTER_SIZE)
+    tree = condense_tree(label(spanning_tree(neighbours, links)), MIN_CLUSTER_SIZE)
     labels, _, _ = get_clusters(tree, compute_stability(tree), "eom")
     return np.asarray(labels, np.int64)
+
+
+def spanning_tree(neighbours: Neighbours, links: Links) -> NDArray[np.float64]:
+    """(n - 1, 3) rows (face, face, mutual reachability distance), nearest first.
+
+    The tree is built on ranks: many distances are equal, and ranks leave no choice (nor any zero, which scipy
+    takes for no link at all).
+    """
+    distance = np.maximum(_reachability(neighbours, links), _NEAREST)
+    order = np.argsort(distance, kind="stable")
+    rank = np.empty(len(order))
+    rank[order] = np.arange(1, len(order) + 1)
+    graph = coo_array((rank, (links.first, links.second)), shape=(links.faces, links.faces))
+    tree = minimum_spanning_tree(graph.tocsr())
+    edges = order[np.sort(tree.data).astype(np.int64) - 1]
+    return np.column_stack((links.first[edges], links.second[edges], distance[edges])).astype(np.float64)
 
 
 def _reachability(neighbours: Neighbours, links: Links) -> NDArray[np.float64]:
@@ -38,18 +54,3 @@ def _reachability(neighbours: Neighbours, links: Links) -> NDArray[np.float64]:
 
 def _distance(similarity: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.maximum(np.round(1.0 - similarity.astype(np.float64), 6), 0.0)
-
-
-def _spanning_tree(links: Links, distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n - 1, 3) rows (face, face, distance), nearest first.
-
-    The tree is built on ranks: many distances are equal, and ranks leave no choice (nor any zero, which scipy
-    takes for no link at all).
-    """
-    order = np.argsort(distance, kind="stable")
-    rank = np.empty(len(order))
-    rank[order] = np.arange(1, len(order) + 1)
-    graph = coo_array((rank, (links.first, links.second)), shape=(links.faces, links.faces))
-    tree = minimum_spanning_tree(graph.tocsr())
-    edges = order[np.sort(tree.data).astype(np.int64) - 1]
-    return np.column_stack((links.first[edges], links.second[edges], distance[edges])).astype(np.float64)

@@ -29,6 +29,7 @@ def read_summary(connection: sa.Connection, session_id: int) -> dict[str, Any]:
     embed, detect, cluster = (_counts(rows, name) for name in ("embed", "detect", "cluster"))
     return {
         "sessionId": session.id,
+        "rootPath": session.root_path,
         "overallStatus": session.status,
         "failure": session.failure_code and {"code": session.failure_code, "message": session.failure_message},
         "images": {

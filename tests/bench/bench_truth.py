@@ -21,6 +21,7 @@ from tests.bench.stage import workplace
 from tests.pictures import astronaut, chelsea, coffee, encoded, group_photo, portrait, rocket
 from trainyard.progress import Progress, read_progress
 from trainyard.settings import load_settings
+from trainyard.steps import PHASES
 from trainyard.tables import steps, training_sessions
 
 PHOTOS = 320
@@ -122,7 +123,7 @@ def _unix(moment: datetime) -> float:
 
 def _rows(watched: Watched) -> list[Row]:
     points = [abs(look.percentage - _share(watched, look)) for look in watched.looks]
-    weights = "/".join(f"{weight:.0f}" for weight in watched.weights.values())
+    weights = "/".join(f"{watched.weights.get(phase.name, 0):.0f}" for phase in PHASES)
     steps_seconds = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in watched.seconds.items())
     note = f"{len(points)} looks in {watched.whole_seconds:.0f} s, weights {weights}; {steps_seconds}"
     figures = {"looks": [(look.at - watched.began, look.percentage, look.eta_seconds) for look in watched.looks]}

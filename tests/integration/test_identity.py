@@ -7,7 +7,7 @@ fake networks are killed by SIGKILL; database, vectors, decoders and the command
 import json
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +36,14 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(photos: Path) -> Iterator[dict[str, Any]]:
+def undisturbed(photos: Path) -> dict[str, Any]:
     with data_directory() as folder:
         assert finish(photos, folder)["overallStatus"] == "completed"
         with Run(folder) as run:
             made = everything(run)
     assert len(made["faces"]) > PHOTOS
     assert len(made["clusters"]) > 1
-    yield made
+    return made
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2, *LONG])

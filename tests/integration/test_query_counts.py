@@ -17,8 +17,9 @@ from trainyard.progress import read_progress
 # Handing out: the photos, and their name in the shard's row. Committing: the shard, evidence of earlier content,
 # the new evidence, the photos' facts, the jobs.
 EMBED_BATCH = 2 + 5
-# The same, with the faces and the scans (of earlier content, and the new ones) in place of the evidence.
-DETECT_BATCH = 2 + 6
+# Handing out: the same. Before the vectors: faces of earlier content. Committing: the shard, those faces, the new
+# ones, scans of earlier content, the new scans, the photos' facts, the jobs.
+DETECT_BATCH = 2 + 1 + 7
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,12 @@ Real processes of the real command line; the networks are fakes (tests/engines.p
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
+import psycopg
 import pytest
 
+from local.postgres import EmbeddedPostgres
 from tests import libraries
 from tests.local_runs import data_directory, wait_until
 from tests.processes import Trainyard, trainyard
@@ -42,13 +44,26 @@ def sessions(data_dir: Path, *arguments: str) -> tuple[int, str]:
         return process.wait(), process.output + process.errors
 
 
-def shown(data_dir: Path) -> dict[str, Any]:
-    code, output = sessions(data_dir, "show", "--json")
-    return dict(json.loads(output)) if code == 0 else {}
+def await_row(data_dir: Path, statement: LiteralString, value: str) -> None:
+    """Wait by the rows: a command that came before `run` had the data directory would take it."""
+
+    def found() -> bool:
+        url = EmbeddedPostgres.url_of_running(data_dir)
+        if url is None:
+            return False
+        with psycopg.connect(url.replace("+psycopg", "")) as connection:
+            return connection.execute(statement, [value]).fetchone() is not None
+
+    wait_until(found, f"a row of {statement} for {value}")
+
+
+def await_embedding(data_dir: Path, run: Trainyard) -> None:
+    """Wait until this very run has begun to embed."""
+    await_row(data_dir, "SELECT 1 FROM shards WHERE step = 'embed' AND worker LIKE %s", f"%/{run.pid}/%")
 
 
 def await_status(data_dir: Path, status: str) -> None:
-    wait_until(lambda: shown(data_dir).get("overallStatus") == status, f"the session to be {status}")
+    await_row(data_dir, "SELECT 1 FROM training_sessions WHERE status = %s", status)
 
 
 def summary_of(process: Trainyard) -> dict[str, Any]:
@@ -59,12 +74,16 @@ def test_a_session_is_watched_paused_and_resumed_while_run_holds_the_data_direct
     data_dir: Path, photos: Path, gate: Path
 ) -> None:
     with trainyard("run", photos, "--data-dir", data_dir, "--json", gate=gate) as run:
-        await_status(data_dir, "running")
+        await_embedding(data_dir, run)
         with trainyard("run", photos, "--data-dir", data_dir) as second:
             assert second.wait() == 2
             assert f"is held by process {run.pid}" in second.errors
+        for_people = sessions(data_dir, "list")
+        assert (for_people[0], "running" in for_people[1]) == (0, True)
         code, output = sessions(data_dir, "list", "--json")
-        assert (code, [row["id"] for row in json.loads(output)]) == (0, [1])
+        assert (code, [row["sessionId"] for row in json.loads(output)]) == (0, [1])
+        code, output = sessions(data_dir, "show", "--json")
+        assert (code, json.loads(output)["images"]["total"]) == (0, PHOTOS)
         assert sessions(data_dir, "failures", "1", "--json") == (0, "[]\n")
         assert sessions(data_dir, "retry")[0] == 1
         assert sessions(data_dir, "pause")[0] == 0
@@ -78,7 +97,7 @@ def test_a_session_is_watched_paused_and_resumed_while_run_holds_the_data_direct
 
 def test_a_cancelled_session_ends_its_run(data_dir: Path, photos: Path, gate: Path) -> None:
     with trainyard("run", photos, "--data-dir", data_dir, "--json", gate=gate) as run:
-        await_status(data_dir, "running")
+        await_embedding(data_dir, run)
         assert sessions(data_dir, "cancel", "1")[0] == 0
         gate.unlink()
         assert run.wait() == 1
@@ -90,10 +109,10 @@ def test_a_cancelled_session_ends_its_run(data_dir: Path, photos: Path, gate: Pa
 def test_a_run_interrupted_or_killed_is_taken_up_by_the_same_command(data_dir: Path, photos: Path, gate: Path) -> None:
     command = ("run", photos, "--data-dir", data_dir, "--json")
     with trainyard(*command, gate=gate) as killed:
-        await_status(data_dir, "running")
+        await_embedding(data_dir, killed)
         killed.kill()
     with trainyard(*command, gate=gate) as interrupted:
-        await_status(data_dir, "running")
+        await_embedding(data_dir, interrupted)
         interrupted.interrupt()
         wait_until(lambda: "Stopping at the batch" in interrupted.errors, "the interrupt to be noticed")
         gate.unlink()
@@ -117,5 +136,4 @@ def test_a_retry_takes_what_failed(data_dir: Path, photos: Path) -> None:
     assert sessions(data_dir, "retry", "1")[0] == 0
     with trainyard("run", photos, "--data-dir", data_dir, "--json") as again:
         assert again.wait() == 0
-    print(summary_of(again))
     assert sessions(data_dir, "failures", "1", "--json") == (0, "[]\n")

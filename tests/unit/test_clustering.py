@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import adjusted_rand_score
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from jobs import clustering, neighbours
 from jobs.clustering import group_faces, match_groups
+from jobs.density_groups import spanning_tree
+from jobs.face_links import linked
 from jobs.neighbour_cells import cell_neighbours
 from jobs.neighbours import ABSENT, exact_neighbours
 from tests.faces import DIMENSION, VERIFICATION, People, counts, people, unit
@@ -42,11 +44,15 @@ def found(library: People, labels: NDArray[np.int64]) -> float:
     return len(whole) / sum(count > 1 for count in photos.values())
 
 
+def distances(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    exact = vectors.astype(np.float64)
+    return np.clip(1 - exact @ exact.T, 0, 2)
+
+
 def reference(vectors: NDArray[np.float32]) -> NDArray[np.int64]:
     """What the package `hdbscan` makes of the whole matrix of cosine distances."""
-    exact = vectors.astype(np.float64)
-    distance = np.clip(1 - exact @ exact.T, 0, 2)
-    return hdbscan.HDBSCAN(min_cluster_size=3, min_samples=2, metric="precomputed").fit_predict(distance)
+    whole = hdbscan.HDBSCAN(min_cluster_size=3, min_samples=2, metric="precomputed")
+    return whole.fit_predict(distances(vectors))
 
 
 def planted(similarity: list[list[float]]) -> NDArray[np.float32]:
@@ -67,6 +73,15 @@ def test_people_with_ten_faces_or_more_are_grouped_as_hdbscan_groups_them(faces:
     labels = labels_of(library)
     assert adjusted_rand_score(reference(library.vectors), labels) >= 0.95
     assert mixed(library, labels) == 0
+
+
+def test_the_spanning_tree_of_the_whole_graph_is_that_of_hdbscan() -> None:
+    """Its distances are. Which of many equal ones it uses hangs on the order of the faces, there too."""
+    blurred = people([1] * 300, dimension=6).vectors
+    near = exact_neighbours(blurred, np.arange(300, dtype=np.int32), 299)
+    whole = hdbscan.HDBSCAN(min_cluster_size=3, min_samples=2, metric="precomputed").fit(distances(blurred))
+    expected = whole.single_linkage_tree_.to_numpy()[:, 2]
+    np.testing.assert_allclose(spanning_tree(near, linked(near))[:, 2], expected, atol=2e-6)
 
 
 @pytest.mark.parametrize("spread", [0.8, 1.1])
@@ -243,7 +258,7 @@ def test_no_faces_or_one_are_no_group(faces: int) -> None:
 def test_wrong_input_is_refused_with_what_is_wrong() -> None:
     vectors, photo = people([3]).vectors, np.arange(3)
     with pytest.raises(ValueError, match=r"\(n, d\) float32, not \(3, 512\) float64"):
-        group_faces(vectors.astype(np.float64), photo, VERIFICATION)  # type: ignore[arg-type]
+        group_faces(vectors.astype(np.float64), photo, VERIFICATION)
     with pytest.raises(ValueError, match="one integer for each of 3 faces"):
         group_faces(vectors, photo[:2], VERIFICATION)
     with pytest.raises(ValueError, match="face 0 has length 2, not 1"):
