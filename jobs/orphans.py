@@ -18,9 +18,7 @@ ASSETS = sa.text("""
 """)
 
 
-def remove_orphans(
-    context: Context, shard: Shard, collection: str, rows_of: Callable[..., set[UUID]]
-) -> None:
+def remove_orphans(context: Context, shard: Shard, collection: str, rows_of: Callable[..., set[UUID]]) -> None:
     """Delete the points of the shard's photos that `rows_of(connection, asset_ids=…)` does not name."""
     position = shard.first
     while assets := context.database.transact(partial(_assets, shard=shard, position=position)):

@@ -82,9 +82,7 @@ class DataDir:
 
 def _make(path: Path) -> None:
     if "\n" in str(path):
-        raise DataDirUnusable(
-            f"The data directory {str(path)!r} has a line break in its name. Use another name."
-        )
+        raise DataDirUnusable(f"The data directory {str(path)!r} has a line break in its name. Use another name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_dir():
@@ -101,8 +99,7 @@ def _take_lock(path: Path) -> int:
         lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DataDirUnusable(
-            f"The data directory {path} cannot be written to: {error.strerror}. "
-            "Name another one with --data-dir."
+            f"The data directory {path} cannot be written to: {error.strerror}. Name another one with --data-dir."
         ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -241,9 +241,7 @@ def _spawn(place: PostgresPlace, folder: Path, log: Path) -> "subprocess.Popen[b
     streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": descriptor, "stderr": descriptor}
     try:
         # A session of its own: Ctrl-C in our terminal must not reach it.
-        return subprocess.Popen(
-            command, cwd="/", env=_environment(), start_new_session=True, **streams, **place.run_as
-        )
+        return subprocess.Popen(command, cwd="/", env=_environment(), start_new_session=True, **streams, **place.run_as)
     finally:
         os.close(descriptor)
 

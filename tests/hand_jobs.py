@@ -56,7 +56,7 @@ class HandJobs:
     def waiting(self) -> ShardKey | None:
         """The shard of the Job that waits to be done; these libraries have one shard a step."""
         job = next((job for job in self._jobs.values() if job.state == "running"), None)
-        return job and ShardKey(job.spec.session_id, job.spec.step, job.spec.attempt, 0)
+        return ShardKey(job.spec.session_id, job.spec.step, job.spec.attempt, 0) if job else None
 
     def work(self) -> None:
         """Do the waiting Job to its end."""

@@ -7,6 +7,7 @@ faces, clusters), times (created_at, seconds, …), attempts and claims, and wor
 import hashlib
 from collections import defaultdict
 from typing import Any
+from uuid import UUID
 
 from tests.local_runs import Run
 from trainyard.vectors import face_point, image_point
@@ -69,7 +70,7 @@ def _clusters(run: Run) -> set[tuple[Any, ...]]:
 
 def check_vectors(run: Run) -> None:
     """Every row has its point, whose vector hashes to what the row says; and no point is without a row."""
-    wanted = defaultdict(dict)
+    wanted: dict[str, dict[UUID, bytes]] = defaultdict(dict)
     for row in run.rows(EVIDENCE):
         point = image_point(row.asset_id, row.content_sha256, row.weights_sha256)
         wanted[row.collection][point] = row.embedding_sha256

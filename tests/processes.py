@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tests.local_runs import REPOSITORY, wait_until
 from trainyard.settings import Settings
 
@@ -104,13 +107,15 @@ def _trainyard(arguments: list[str], gate: Path | None, out: str, err: str) -> N
     from cli.main import main
     from tests.engines import FakeEngines
 
+    def wait_at_gate(pictures: NDArray[np.uint8]) -> None:
+        wait_until(lambda: gate is None or not gate.exists(), "the gate to open")
+
     def fakes(settings: Settings) -> FakeEngines:
         engines = FakeEngines(settings)
-        if gate:
-            engines.fake_clip.on_encode = lambda _: wait_until(lambda: not gate.exists(), "the gate to open")
+        engines.fake_clip.on_encode = wait_at_gate
         return engines
 
-    local.installation.Engines = fakes  # type: ignore[assignment,misc]
+    local.installation.__dict__["Engines"] = fakes  # the only place where a run makes its networks
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
     sys.argv = ["trainyard", *arguments]
     try:

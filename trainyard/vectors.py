@@ -126,9 +126,7 @@ class Vectors:
 
     @classmethod
     def server(cls, url: str, api_key: str | None = None) -> Self:
-        client = QdrantClient(
-            url=url, api_key=api_key, timeout=SERVER_TIMEOUT_SECONDS, check_compatibility=False
-        )
+        client = QdrantClient(url=url, api_key=api_key, timeout=SERVER_TIMEOUT_SECONDS, check_compatibility=False)
         return cls(client, f"The Qdrant server {url}", None)
 
     def close(self) -> None:
@@ -157,9 +155,7 @@ class Vectors:
     ) -> None:
         """Write n points, replacing those that exist; vectors (n, dimension) float32, L2-normalised."""
         if not len(ids) == len(vectors) == len(payloads):
-            raise ValueError(
-                f"{len(ids)} ids, {len(vectors)} vectors and {len(payloads)} payloads do not match"
-            )
+            raise ValueError(f"{len(ids)} ids, {len(vectors)} vectors and {len(payloads)} payloads do not match")
         if len(ids) == 0:
             return
         _check_normalised(vectors)
@@ -178,9 +174,7 @@ class Vectors:
 
     @_guarded
     def retrieve(self, collection: str, ids: Sequence[UUID]) -> Retrieved:
-        records = self._client.retrieve(
-            collection, [str(id) for id in ids], with_payload=False, with_vectors=True
-        )
+        records = self._client.retrieve(collection, [str(id) for id in ids], with_payload=False, with_vectors=True)
         found: dict[UUID, Any] = {UUID(str(record.id)): record.vector for record in records}
         vectors = np.full((len(ids), self._dimension(collection)), np.nan, dtype=np.float32)
         for row, id in enumerate(ids):
@@ -242,9 +236,7 @@ class Vectors:
             if error.status_code != 409:  # another worker was quicker
                 raise
 
-    def _scroll(
-        self, collection: str, where: Where, fields: list[str] | bool
-    ) -> Iterator[tuple[UUID, dict[str, Any]]]:
+    def _scroll(self, collection: str, where: Where, fields: list[str] | bool) -> Iterator[tuple[UUID, dict[str, Any]]]:
         offset: Any = None
         limit = EVERYTHING if self._folder else PAGE
         while True:
@@ -320,9 +312,7 @@ def _identity(parameters: Any, metadata: Mapping[str, Any] | None) -> tuple[int 
     return parameters.size, parameters.distance.value, (metadata or {}).get("model")
 
 
-def _difference(
-    place: str, name: str, found: tuple[int | None, str, str | None], wanted: tuple[int, str, str]
-) -> str:
+def _difference(place: str, name: str, found: tuple[int | None, str, str | None], wanted: tuple[int, str, str]) -> str:
     def words(identity: tuple[int | None, str, str | None]) -> str:
         return f"dimension {identity[0]}, {identity[1]}, model {(identity[2] or 'unknown')[:12]}"
 

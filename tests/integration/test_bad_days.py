@@ -56,16 +56,21 @@ def photos(tmp_path: Path) -> Path:
     return libraries.write_photos(tmp_path / "photos", PHOTOS)
 
 
-def once(work: Callable[[], None]) -> Callable[..., None]:
+def once(work: Callable[[], object]) -> Callable[..., None]:
     """`work`, at the first call alone."""
     left = [work]
-    return lambda *_: left.pop()() if left else None
+
+    def act(*_: object) -> None:
+        if left:
+            left.pop()()
+
+    return act
 
 
-def when(step: str, work: Callable[[], None]) -> Callable[[str], None]:
+def when(network: str, work: Callable[[], object]) -> Callable[[str], None]:
     """`work`, at the first beginning of the step that uses this network."""
     act = once(work)
-    return lambda kind: act() if kind == step else None
+    return lambda kind: act() if kind == network else None
 
 
 def kill_postgres(run: Run) -> None:
@@ -181,14 +186,14 @@ def test_a_full_disk_under_the_vectors_is_waited_for(photos: Path) -> None:
 
 
 @contextmanager
-def small_disk(folder: Path, kib: int) -> Iterator[Callable[[], None]]:
+def small_disk(folder: Path, kib: int) -> Iterator[Callable[[], object]]:
     """A file system of its own on `folder`; yields what makes it large."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(folder)]
     if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("only root on Linux can mount a small disk")
     try:
-        yield lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True) and None
+        yield lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
     finally:
         subprocess.run(["umount", str(folder)], check=True)
 
@@ -243,7 +248,12 @@ def test_files_changed_during_discovery_are_taken_as_they_are_when_read(run: Run
 
 def test_files_that_vanish_between_steps_are_failures_of_their_own(run: Run, photos: Path) -> None:
     names = ["photo 000.png", "photo 002.png"]
-    run.engines.on_load = when("face", lambda: [(photos / "b" / name).unlink() for name in names] and None)
+
+    def vanish() -> None:
+        for name in names:
+            (photos / "b" / name).unlink()
+
+    run.engines.on_load = when("face", vanish)
     summary = run.run(photos)
     assert summary["overallStatus"] == "completed"
     assert codes(summary) == dict.fromkeys(names, "not_found")
@@ -255,7 +265,7 @@ def test_a_mount_that_vanishes_is_waited_for_and_no_photo_is_recorded_as_missing
     run: Run, photos: Path, network: str
 ) -> None:
     away = photos.with_name("away")
-    run.engines.on_load = when(network, lambda: photos.rename(away) and None)
+    run.engines.on_load = when(network, lambda: photos.rename(away))
     session = run.begin(photos)
     run.waiting_code(session, "StorageUnavailable")
     away.rename(photos)
@@ -269,7 +279,7 @@ def test_a_mount_that_vanishes_in_the_middle_of_a_batch_fails_none_of_it(photos:
     """One stream and batches of two chunks: the second chunk of the first batch finds the folder gone."""
     away = photos.with_name("away")
     with data_directory() as folder, running(folder, loaders=1, embed_batch=16) as run:
-        run.engines.fake_clip.on_encode = once(lambda: photos.rename(away) and None)
+        run.engines.fake_clip.on_encode = once(lambda: photos.rename(away))
         session = run.begin(photos, faces=False)
         run.waiting_code(session, "StorageUnavailable")
         away.rename(photos)
@@ -350,7 +360,7 @@ def test_a_photo_that_kills_its_decoders_fails_alone(
         "decoder_child.main()\n"
     )
     command = (sys.executable, "-P", str(script))
-    monkeypatch.setattr(streams, "Decoder", lambda *limits: Decoder(*limits, command=command))
+    monkeypatch.setattr(streams, "Decoder", lambda seconds, memory: Decoder(seconds, memory, command))
     summary = run.run(photos, faces=False)
     assert codes(summary) == {"photo 007.png": "worker_crashed"}
     assert summary["images"]["processed"] == PHOTOS
