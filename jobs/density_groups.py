@@ -16,7 +16,7 @@ from jobs.face_links import Links
 from jobs.neighbours import Neighbours
 
 MIN_CLUSTER_SIZE = 3
-MIN_SAMPLES = 2  # as `hdbscan` counts: the second nearest other face (fast_hdbscan counts the face itself too)
+MIN_SAMPLES = 2  # as `hdbscan` counts: the second nearest other face (others count the face itself too)
 _FARTHEST = 2.0  # the largest cosine distance
 _NEAREST = 1e-6  # one step of the rounding: copies have a distance of zero, and density is 1 / distance
 

@@ -58,8 +58,12 @@ def database_url(postgres_url: str, session_dir: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def module_database_url(postgres_url: str, session_dir: Path) -> Iterator[str]:
-    """The same, shared by a module's tests: for those that do not see each other's rows."""
+    """The same, shared by a module's tests: for those that do not see each other's rows, nor crash the server.
+
+    So commits need not wait for the disk.
+    """
     with fresh_database(postgres_url, session_dir) as url:
+        execute(postgres_url, "ALTER DATABASE {} SET synchronous_commit = off", str(sa.make_url(url).database))
         yield url
 
 

@@ -130,18 +130,15 @@ def _crop_rows(megapixels: int, paths: list[bytes], networks: Networks, loop: Lo
         pair for path in paths for pair in crop_pairs(engine, path, loop.app.get if networks.real_detector else None)
     ]
     differences = [pair.difference for pair in pairs]
+    decoding = statistics.fmean(pair.decoding_difference for pair in pairs)
     crops = at_most(
         f"detect {megapixels} MP, aligned crops from full size",
         statistics.fmean(differences),
         MOST_CROP_DIFFERENCE,
         "/255",
-        f"mean over {len(pairs)} faces{_whose(networks)}; the worst {max(differences):.2g}",
+        f"mean over {len(pairs)} faces, the worst {max(differences):.2g}; at the same landmarks {decoding:.2g}",
     )
     return [crops, _cosine_row(megapixels, engine, pairs)] if networks.real_recogniser else [crops]
-
-
-def _whose(networks: Networks) -> str:
-    return "" if networks.real_detector else " at the same landmarks"
 
 
 def _cosine_row(megapixels: int, engine: InsightFaceEngine, pairs: list[Pair]) -> Row:

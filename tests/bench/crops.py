@@ -1,6 +1,6 @@
 """The same faces cut from what our decoding left of a photo, and from all of its pixels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from jobs.engines.insightface import InsightFaceEngine
+from tests.pictures import mean_difference
 from trainyard import photos
 from trainyard.photo_geometry import edges_from_centres, inverse, similarity, warp
 
@@ -20,11 +21,16 @@ class Pair:
     """One face, found by us in a smaller picture and by the loop in the full one."""
 
     ours: NDArray[np.uint8]
-    full: NDArray[np.uint8]
+    full: NDArray[np.uint8]  # along the landmarks found in full size
+    same: NDArray[np.uint8]  # from full size too, along our landmarks: only decoding differs
 
     @property
     def difference(self) -> float:
-        return float(np.abs(self.ours.astype(np.int16) - self.full.astype(np.int16)).mean())
+        return mean_difference(self.ours, self.full)
+
+    @property
+    def decoding_difference(self) -> float:
+        return mean_difference(self.ours, self.same)
 
 
 def full_size_bgr(path: bytes) -> NDArray[np.uint8]:
@@ -47,25 +53,22 @@ def crop_pairs(
     landmarks = np.stack([face.landmarks for face in detected]) * np.float32(scale)
     crops = photos.aligned_faces(path, landmarks, engine.crop_landmarks, engine.crop_side_px)
     picture = full_size_bgr(path)
+    same = [_full_size_crop(picture, points, engine) for points in landmarks]
     if find is None:
-        return [
-            Pair(crop, _full_size_crop(picture, points, engine)) for crop, points in zip(crops, landmarks, strict=True)
-        ]
-    return list(_matched(engine, find(picture), picture, [np.array(f.box) * scale for f in detected], crops))
+        return [Pair(crop, full, full) for crop, full in zip(crops, same, strict=True)]
+    found = find(picture)
+    matches = [_match(np.array(face.box) * scale, found) for face in detected]
+    return [
+        Pair(crop, _full_size_crop(picture, match.kps, engine), ours)
+        for crop, ours, match in zip(crops, same, matches, strict=True)
+        if match is not None
+    ]
 
 
-def _matched(
-    engine: InsightFaceEngine,
-    full: list[Any],
-    picture: NDArray[np.uint8],
-    boxes: list[NDArray[Any]],
-    crops: NDArray[np.uint8],
-) -> Iterator[Pair]:
-    """Our crops beside those of the faces that were found in the full picture where ours were."""
-    for box, crop in zip(boxes, crops, strict=True):
-        match = max(full, key=lambda other: overlap(box, other.bbox), default=None)
-        if match is not None and overlap(box, match.bbox) >= SAME_FACE_OVERLAP:
-            yield Pair(crop, _full_size_crop(picture, match.kps, engine))
+def _match(box: NDArray[Any], found: list[Any]) -> Any:
+    """The face that lies where ours does; None without one."""
+    best = max(found, key=lambda other: overlap(box, other.bbox), default=None)
+    return best if best is not None and overlap(box, best.bbox) >= SAME_FACE_OVERLAP else None
 
 
 def _full_size_crop(
