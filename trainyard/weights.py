@@ -33,7 +33,10 @@ def phase_weights(
     weights: Mapping[str, float] = pinned or DEFAULT_WEIGHTS
     if pinned is None and units and all(rates.get(phase) for phase in units):
         weights = {phase: units[phase] * rates[phase].seconds_per_unit for phase in units}  # type: ignore[union-attr]
-    return scale({phase: weights[phase] for phase in units})
+    chosen = {phase: weights[phase] for phase in units}
+    if len(chosen) > 1 and not units.get("training"):
+        chosen["training"] = 0.0  # nothing to embed takes no time
+    return scale(chosen)
 
 
 def scale(weights: Mapping[str, float]) -> dict[str, float]:

@@ -18,7 +18,6 @@ from tests import pictures
 from tests.local_runs import REPOSITORY, data_directory, wait_until
 from tests.processes import settings_of_tests
 
-
 EMBEDDING = """
     SELECT 1 FROM shards WHERE step = 'embed' AND finished_at IS NULL AND worker LIKE %s
         AND EXISTS (SELECT 1 FROM training_evidence)
