@@ -24,7 +24,7 @@ from tests.bench.results import Row, at_least, at_most, interleaved, median_rati
 from tests.bench.stage import fresh_stage, postgres_server, workplace
 from trainyard.settings import load_settings
 
-PHOTOS = 48
+PHOTOS = 32
 MEGAPIXELS = (2, 12)
 LEAST_TIMES_THE_LOOP = {2: 1.05, 12: 1.3}
 MOST_CROP_DIFFERENCE = 3.0  # mean, of 255
