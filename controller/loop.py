@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from controller import lease as leases
 from controller.apply import Applier
 from controller.backend import JobBackend
-from controller.lease import Lease
+from controller.lease import Lease, LeaseLost
 from controller.observe import observe
 from controller.plan import Action, plan
 from trainyard.database import CHANNEL, Database, connection_lost
@@ -43,14 +43,16 @@ class Controller:
         silence_seconds: float = 1500.0,
         pinned_weights: dict[str, float] | None = None,
         on_outage: Callable[[], None] | None = None,
+        regain: Callable[[], Lease] | None = None,
     ) -> None:
         self.database = database
         self.backend = backend
-        self.lease = lease
         self.period_seconds = period_seconds
         self.silence_seconds = silence_seconds
+        self.pinned_weights = pinned_weights
         self.on_outage = on_outage
-        self.applier = Applier(database, backend, lease, pinned_weights)
+        self.regain = regain  # for a process that knows to be alone: a new term after a long outage
+        self._lead(lease)
         self.look = threading.Event()  # set it to say "look now"
         self._stop = threading.Event()
 
@@ -66,7 +68,20 @@ class Controller:
         self._stop.set()
         self.look.set()
 
+    def _lead(self, lease: Lease) -> None:
+        self.lease = lease
+        self.applier = Applier(self.database, self.backend, lease, self.pinned_weights)
+
     def _look(self) -> None:
+        try:
+            self._pass()
+        except LeaseLost:
+            if self.regain is None:
+                raise
+            self._lead(self.regain())
+            self.look.set()
+
+    def _pass(self) -> None:
         try:
             leases.renew(self.database, self.lease)
             for _ in range(MOST_PASSES_AT_ONCE):

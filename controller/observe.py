@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from controller.backend import JobBackend, ObservedJob
 from trainyard import shards
-from trainyard.lifecycle import ACTIVE, retry_under_way
+from trainyard.lifecycle import ACTIVE, retry_due, retry_under_way
 from trainyard.shards import AttemptTotals
 from trainyard.tables import face_instances, steps, training_sessions
 
@@ -60,13 +60,9 @@ def observe(connection: sa.Connection, backend: JobBackend, silence_seconds: flo
     """
     jobs = backend.observe()
     s = training_sessions.c
-    retry_due = sa.and_(
-        s.retry_requested_at.is_not(None),
-        sa.or_(s.retry_seen_at.is_(None), s.retry_seen_at < s.retry_requested_at),
-    )
     rows = connection.execute(
         sa.select(training_sessions)
-        .where(s.deleted_at.is_(None), sa.or_(s.status.in_(ACTIVE), retry_due))
+        .where(s.deleted_at.is_(None), sa.or_(s.status.in_(ACTIVE), retry_due()))
         .order_by(s.created_at, s.id)
     ).all()
     by_session = _steps(connection, [row.id for row in rows])

@@ -78,17 +78,20 @@ class LocalInstallation:
             worker=worker_name(),
         )
         self.jobs = LocalJobs(context, changed=lambda: self.controller.look.set())
-        # The data directory's lock says that no other controller of this database can be alive.
-        held = lease.take(self._steering, f"{socket.gethostname()}/{os.getpid()}", alone=True)
         self.controller = Controller(
             self._steering,
             self.jobs,
-            held,
+            self._take_lease(),
             period_seconds=PERIOD_SECONDS,
             silence_seconds=self.settings.silence_seconds,
             pinned_weights=self.settings.pinned_weights,
             on_outage=self.bring_back_postgres,
+            regain=self._take_lease,
         )
+
+    def _take_lease(self) -> lease.Lease:
+        """The data directory's lock says that no other controller of this database can be alive."""
+        return lease.take(self._steering, f"{socket.gethostname()}/{os.getpid()}", alone=True)
 
     def start(self) -> None:
         """Let the controller run, in a thread of its own."""

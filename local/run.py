@@ -13,8 +13,10 @@ from local import sessions
 from local.installation import LocalInstallation
 from local.summary import read_summary
 from trainyard.database import connection_lost
+from trainyard.lifecycle import retry_due
 from trainyard.progress import Progress, read_progress
 from trainyard.settings import Settings
+from trainyard.tables import training_sessions
 
 LOOK_SECONDS = 0.5
 
@@ -54,7 +56,9 @@ def _watch(installation: LocalInstallation, session_id: int, display: Display, i
         progress = _look(installation, session_id)
         if progress is not None:
             display.progress(progress)
-            if not progress.active or (pausing and progress.overall_status == "paused"):
+            if pausing and progress.overall_status == "paused":
+                return
+            if not progress.active and not _retry_due(installation, session_id):
                 return
         if interrupted.is_set() and not pausing:
             display.interrupting()
@@ -75,6 +79,13 @@ def _look(installation: LocalInstallation, session_id: int) -> Progress | None:
         if not connection_lost(error):
             raise
         return None
+
+
+def _retry_due(installation: LocalInstallation, session_id: int) -> bool:
+    """Whether an ended session is about to be taken up again."""
+    this = training_sessions.c.id == session_id
+    due = sa.select(sa.exists().where(this, retry_due()))
+    return bool(installation.database.transact(lambda connection: connection.execute(due).scalar_one()))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from trainyard.lifecycle import ACTIVE, Answer, request
+from trainyard.lifecycle import ACTIVE, Answer, request, retry_due
 from trainyard.tables import categories, training_sessions, training_subdirectories
 
 
@@ -31,7 +31,7 @@ def begin(connection: sa.Connection, wish: Wish) -> tuple[int, bool]:
     s = training_sessions.c
     connection.execute(
         sa.update(training_sessions)
-        .where(s.status.in_(ACTIVE), s.requested == "run", s.id != session_id)
+        .where(sa.or_(s.status.in_(ACTIVE), retry_due()), s.requested == "run", s.id != session_id)
         .values(requested="pause")
     )
     if unfinished is not None:
@@ -40,13 +40,13 @@ def begin(connection: sa.Connection, wish: Wish) -> tuple[int, bool]:
 
 
 def _unfinished(connection: sa.Connection, wish: Wish) -> int | None:
-    """The newest session of the same folders and options that has not ended."""
+    """The newest session of the same folders and options that has not ended, or is to be retried."""
     s = training_sessions.c
     rows = connection.execute(
         sa.select(s.id, s.options)
         .where(
             s.root_path == wish.root_path,
-            s.status.in_(ACTIVE),
+            sa.or_(s.status.in_(ACTIVE), retry_due()),
             s.requested != "cancel",
             s.deleted_at.is_(None),
         )

@@ -156,6 +156,16 @@ def request(connection: sa.Connection, session_id: int, verb: str) -> Answer:
     return result
 
 
+def retry_due() -> sa.ColumnElement[bool]:
+    """The condition that a retry was requested and the controller has not taken it up yet."""
+    s = training_sessions.c
+    return sa.and_(
+        s.retry_requested_at.is_not(None),
+        sa.or_(s.retry_seen_at.is_(None), s.retry_seen_at < s.retry_requested_at),
+    )
+
+
 def retry_under_way(row: sa.Row[Any]) -> bool:
+    """The same of a session's row."""
     seen, asked = row.retry_seen_at, row.retry_requested_at
     return asked is not None and (seen is None or seen < asked)

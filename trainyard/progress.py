@@ -30,7 +30,8 @@ class StepProgress:
     done: int
     failed: int
     seconds: float = 0.0  # active
-    seconds_in_attempt: float = 0.0  # of these, in the attempt that runs
+    seconds_in_attempt: float = 0.0  # of these, in the attempt that runs, up to its last commit
+    seconds_since_commit: float = 0.0
     done_in_attempt: int = 0
 
 
@@ -68,12 +69,13 @@ READ = sa.text("""
            s.waiting_code, s.waiting_message, s.waiting_since,
            st.step, st.status, st.attempt, st.total, st.done, st.failed, st.seconds,
            coalesce(h.done, 0) AS shards_done, coalesce(h.failed, 0) AS shards_failed, h.total AS shards_total,
-           coalesce(h.seconds, 0) AS shards_seconds
+           coalesce(h.seconds, 0) AS shards_seconds, coalesce(h.seconds_since, 0) AS seconds_since_commit
     FROM training_sessions s
     LEFT JOIN steps st ON st.session_id = s.id
     LEFT JOIN LATERAL (
         SELECT sum(done)::bigint AS done, sum(failed)::bigint AS failed, sum(total)::bigint AS total,
-               extract(epoch FROM clock_timestamp() - min(claimed_at))::float8 AS seconds
+               extract(epoch FROM max(committed_at) - min(claimed_at))::float8 AS seconds,
+               extract(epoch FROM clock_timestamp() - max(committed_at))::float8 AS seconds_since
         FROM shards
         WHERE st.status = 'running' AND shards.session_id = st.session_id AND shards.step = st.step
             AND shards.attempt = st.attempt
@@ -109,6 +111,7 @@ def _step(row: sa.Row[Any]) -> StepProgress:
         failed=row.failed + row.shards_failed,
         seconds=row.seconds + row.shards_seconds,
         seconds_in_attempt=row.shards_seconds,
+        seconds_since_commit=row.seconds_since_commit,
         done_in_attempt=row.shards_done,
     )
 
@@ -209,7 +212,7 @@ def _eta(
         return None
     phase = next(p for p in PHASES if running.step in p.steps)
     seconds_per_unit = running.seconds_in_attempt / running.done_in_attempt
-    left = (running.total - running.done) * seconds_per_unit
+    left = max((running.total - running.done) * seconds_per_unit - running.seconds_since_commit, 0.0)
     weight = phases[phase.name].weight
     if not weight:
         return left

@@ -106,9 +106,7 @@ def test_eight_threads_lose_nothing(qdrant_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("batches_before_kill", [1, 5])
-def test_a_kill_while_writing_loses_no_batch_that_was_acknowledged(
-    qdrant_dir: Path, batches_before_kill: int
-) -> None:
+def test_a_kill_while_writing_loses_no_batch_that_was_acknowledged(qdrant_dir: Path, batches_before_kill: int) -> None:
     command = [sys.executable, "-c", UPSERT_FOR_EVER, str(qdrant_dir), MODEL]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as writer:
         for _ in range(batches_before_kill):
@@ -125,9 +123,7 @@ def test_vectors_of_another_model_or_shape_are_refused(qdrant_dir: Path) -> None
     with opened(qdrant_dir):
         pass
     vectors = Vectors.local(qdrant_dir)
-    with pytest.raises(
-        WrongCollection, match=rf"'images'.*model {MODEL[:12]}; needed: .*model other.*Delete"
-    ):
+    with pytest.raises(WrongCollection, match=rf"'images'.*model {MODEL[:12]}; needed: .*model other.*Delete"):
         vectors.ensure_collection("images", DIMENSION, "other")
     with pytest.raises(WrongCollection, match=r"dimension 512.*needed: dimension 128"):
         vectors.ensure_collection("images", 128, MODEL)

@@ -140,6 +140,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("session_id", "step", "attempt", "index", name=op.f("pk_shards")),
     )
     op.create_table(
+        "training_jobs",
+        sa.Column("session_id", sa.Integer(), nullable=False),
+        sa.Column("step", sa.Text(), nullable=False),
+        sa.Column("asset_id", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.Text(), server_default="pending", nullable=False),
+        sa.Column("error_code", sa.Text(), nullable=True),
+        sa.Column("error_message", sa.Text(), nullable=True),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.CheckConstraint("status IN ('pending', 'completed', 'failed')", name=op.f("ck_training_jobs_status")),
+        sa.PrimaryKeyConstraint("session_id", "step", "position", name=op.f("pk_training_jobs")),
+        sa.UniqueConstraint("session_id", "step", "asset_id", name=op.f("uq_training_jobs_session_id_step_asset_id")),
+    )
+    op.create_index(
+        "ix_training_jobs_unfinished",
+        "training_jobs",
+        ["session_id", "step", "position"],
+        unique=False,
+        postgresql_where=sa.text("status <> 'completed'"),
+    )
+    op.create_table(
         "image_assets",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
         sa.Column("path", sa.LargeBinary(), nullable=False),
@@ -296,29 +317,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["model_id"], ["models.id"], name=op.f("fk_training_evidence_model_id")),
         sa.ForeignKeyConstraint(["session_id"], ["training_sessions.id"], name=op.f("fk_training_evidence_session_id")),
         sa.PrimaryKeyConstraint("asset_id", "content_sha256", "model_id", name=op.f("pk_training_evidence")),
-    )
-    op.create_table(
-        "training_jobs",
-        sa.Column("session_id", sa.Integer(), nullable=False),
-        sa.Column("step", sa.Text(), nullable=False),
-        sa.Column("asset_id", sa.BigInteger(), nullable=False),
-        sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.Column("status", sa.Text(), server_default="pending", nullable=False),
-        sa.Column("error_code", sa.Text(), nullable=True),
-        sa.Column("error_message", sa.Text(), nullable=True),
-        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.CheckConstraint("status IN ('pending', 'completed', 'failed')", name=op.f("ck_training_jobs_status")),
-        sa.ForeignKeyConstraint(["asset_id"], ["image_assets.id"], name=op.f("fk_training_jobs_asset_id")),
-        sa.ForeignKeyConstraint(["session_id"], ["training_sessions.id"], name=op.f("fk_training_jobs_session_id")),
-        sa.PrimaryKeyConstraint("session_id", "step", "position", name=op.f("pk_training_jobs")),
-        sa.UniqueConstraint("session_id", "step", "asset_id", name=op.f("uq_training_jobs_session_id_step_asset_id")),
-    )
-    op.create_index(
-        "ix_training_jobs_unfinished",
-        "training_jobs",
-        ["session_id", "step", "position"],
-        unique=False,
-        postgresql_where=sa.text("status <> 'completed'"),
     )
     op.create_table(
         "training_subdirectories",
