@@ -34,7 +34,7 @@ def phase_weights(
     if pinned is None and units and all(rates.get(phase) for phase in units):
         weights = {phase: units[phase] * rates[phase].seconds_per_unit for phase in units}  # type: ignore[union-attr]
     chosen = {phase: weights[phase] for phase in units}
-    if len(chosen) > 1 and not units.get("training"):
+    if len(chosen) > 1 and units.get("training") == 0:
         chosen["training"] = 0.0  # nothing to embed takes no time
     return scale(chosen)
 
