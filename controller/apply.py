@@ -86,6 +86,12 @@ def _reopen(action: plan.Reopen, connection: sa.Connection, applier: Applier) ->
         .values(status="pending", error_code=None, error_message=None, attempts=0)
         .returning(training_jobs.c.step)
     )
+    jobs = training_jobs.c
+    connection.execute(  # what its workers died of before may be mended
+        sa.update(training_jobs)
+        .where(jobs.session_id == action.session_id, jobs.status == "pending", jobs.attempts > 0)
+        .values(attempts=0)
+    )
     counts: dict[str, int] = {}
     for row in reopened:
         counts[row.step] = counts.get(row.step, 0) + 1

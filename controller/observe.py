@@ -94,12 +94,28 @@ def _session(connection: sa.Connection, row: sa.Row[Any], views: dict[str, StepV
     )
 
 
+# Groups that lost faces since they were made: photos that are gone or changed, people who were named.
+SHRUNK = sa.text("""
+    SELECT EXISTS (
+        SELECT 1 FROM face_clusters c
+        LEFT JOIN (
+            SELECT f.cluster_id, count(*) AS faces
+            FROM face_instances f JOIN image_assets a ON a.id = f.asset_id
+            WHERE f.cluster_id IS NOT NULL AND f.person_id IS NULL AND a.missing_since IS NULL
+            GROUP BY f.cluster_id
+        ) now ON now.cluster_id = c.id
+        WHERE c.model_id = :model_id AND c.closed_at IS NULL AND c.size <> coalesce(now.faces, 0)
+    )
+""")
+
+
 def _faces_to_cluster(connection: sa.Connection, models: Mapping[str, Any] | None) -> bool:
     if not models or not models.get("face"):
         return False
     f = face_instances.c
     waiting = sa.select(f.id).where(f.model_id == models["face"]["id"], f.clustered_at.is_(None), f.person_id.is_(None))
-    return bool(connection.execute(sa.select(waiting.exists())).scalar_one())
+    fresh = connection.execute(sa.select(waiting.exists())).scalar_one()
+    return bool(fresh or connection.execute(SHRUNK, {"model_id": models["face"]["id"]}).scalar_one())
 
 
 def _steps(connection: sa.Connection, session_ids: list[int]) -> dict[int, dict[str, StepView]]:

@@ -211,7 +211,7 @@ def _queued(session: SessionView, step: StepView, snapshot: Snapshot) -> tuple[s
             continue
         if step.name == "cluster" and (_clustering(other) or _clusters_first(other, session)):
             return ("Queued", f"Session {other.id} is clustering; one at a time.")
-        if step.name == "discover" and _precedes(other, session) and overlap(other, session):
+        if _precedes(other, session) and overlap(other, session):
             return ("Queued", f"Session {other.id} works on the same folders ({other.root_path}) first.")
     return None
 
@@ -229,10 +229,17 @@ def _clusters_first(other: SessionView, session: SessionView) -> bool:
 
 def _precedes(other: SessionView, session: SessionView) -> bool:
     """Whether `other` has, or is first to get, folders that both want. A paused one keeps nobody waiting."""
-    if other.status == "paused" or (other.requested == "pause" and other.status == "pending"):
+    if any(step.status == "running" for step in other.steps.values()):
+        return True
+    if other.status == "paused" or other.requested != "run":
         return False
-    discovered = "discover" in other.steps and other.steps["discover"].status not in {"pending", "paused"}
-    return discovered or other.id < session.id
+    if _discovered(other) != _discovered(session):
+        return _discovered(other)
+    return other.id < session.id
+
+
+def _discovered(session: SessionView) -> bool:
+    return "discover" in session.steps and session.steps["discover"].status in SETTLED
 
 
 def overlap(one: SessionView, other: SessionView) -> bool:

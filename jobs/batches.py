@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,16 +12,14 @@ import sqlalchemy as sa
 
 from jobs.context import Context, Session
 from jobs.outages import MOUNT_ERRORS, StorageUnavailable, check_root, ride_out
-from jobs.outcomes import ComeBackLater
 from jobs.streams import Streams
 from trainyard import shards
-from trainyard.decoders import Decoder
+from trainyard.decoders import ChildNotStarted, Decoder
 from trainyard.photos import PhotoError, PhotoFacts
 from trainyard.shards import Shard
 from trainyard.vectors import VectorsUnavailable
 
-BATCHES_AHEAD = 2  # in flight beside the one that is being committed
-PHOTOS_PER_CHUNK = 8  # what one thread takes at a time
+LEAST_BATCHES = 2  # in flight: one is waited for and committed while the other is worked on
 DEADLY = 2  # workers that an image may take down before it is failed
 MAYBE_THE_MOUNT = frozenset({"not_found", "unreadable", "timed_out"})
 
@@ -63,6 +62,7 @@ class ShardedStep(Protocol):
 
     name: str
     batch_size: int
+    chunk_size: int  # photos that one thread takes at a time
     read: sa.TextClause  # a batch's rows from :session_id, :step, :next, :last, :limit, and `parameters`
     parameters: dict[str, Any]
 
@@ -112,6 +112,9 @@ class BatchRun:
         self.streams = streams
         self.window: deque[Batch] = deque()
         self.cursor = shard.next
+        # As many as keep every stream busy while one batch is being committed.
+        self.batches = max(LEAST_BATCHES, -(-streams.count * step.chunk_size // step.batch_size) + 1)
+        self.blameless = True  # until the networks fail: no photo has to do with any other error
 
     def run(self) -> None:
         try:
@@ -119,16 +122,18 @@ class BatchRun:
             while self.window:
                 self._commit(self.window.popleft())
                 self._fill()
-        except ComeBackLater:
-            self.context.database.transact(lambda c: shards.beat(c, self.shard, in_flight=None))
+        except Exception:
+            if self.blameless:
+                with suppress(Exception):  # what ended the run is what must be told
+                    self.context.database.transact(lambda c: shards.beat(c, self.shard, in_flight=None))
             raise
         if self.shard.claim > 1 or self.shard.key.attempt > 1:
-            self.step.tidy(self.shard)
+            self._ride_out_vectors(lambda: self.step.tidy(self.shard))
         self.context.database.transact(lambda c: shards.finish(c, self.shard))
 
     def _fill(self) -> None:
         """Hand batches out until enough are under way; a suspect goes alone."""
-        while len(self.window) < BATCHES_AHEAD and not (self.window and self.window[0].solo):
+        while len(self.window) < self.batches and not (self.window and self.window[0].solo):
             self.context.check_stop()
             photos = self.context.database.transact(self._hand_out)
             if not photos:
@@ -156,14 +161,19 @@ class BatchRun:
         return photos
 
     def _submit(self, photos: list[Photo]) -> Batch:
-        chunks = [photos[i : i + PHOTOS_PER_CHUNK] for i in range(0, len(photos), PHOTOS_PER_CHUNK)]
+        size = self.step.chunk_size
+        chunks = [photos[i : i + size] for i in range(0, len(photos), size)]
         return Batch(photos, [self.streams.submit(self._work, chunk) for chunk in chunks])
 
     def _work(self, photos: Sequence[Photo], decoder: Decoder) -> list[Outcome]:
         """The chunk's outcomes; those known beforehand need no decoding."""
         known = {photo.position: outcome for photo in photos if (outcome := _known_failure(photo))}
         rest = [photo for photo in photos if photo.position not in known]
-        inferred = {o.photo.position: o for o in self.step.infer(rest, decoder)} if rest else {}
+        try:
+            inferred = {o.photo.position: o for o in self.step.infer(rest, decoder)} if rest else {}
+        except Exception as error:
+            self.blameless = self.blameless and of_the_machine(error)
+            raise
         return [known.get(photo.position) or inferred[photo.position] for photo in photos]
 
     def _commit(self, batch: Batch) -> None:
@@ -198,7 +208,7 @@ class BatchRun:
             batch.futures = []
             try:
                 outcomes = _results(futures)
-                check_mount(self.session.root_path, outcomes)
+                check_mount(self.session.folders, outcomes)
             except StorageUnavailable:
                 for later in self.window:  # read while the folder was gone, too
                     later.futures = []
@@ -211,6 +221,11 @@ class BatchRun:
         ride_out(self.context, self.shard, "VectorsUnavailable", work, (VectorsUnavailable,))
 
 
+def of_the_machine(error: Exception) -> bool:
+    """Whether an error of decoding and inferring is memory, disk or the system, whatever the photo."""
+    return isinstance(error, (OSError, MemoryError, ChildNotStarted)) or type(error).__name__ == "OutOfMemoryError"
+
+
 def _results(futures: Sequence[Future[list[Outcome]]]) -> list[Outcome]:
     try:
         return [outcome for future in futures for outcome in future.result()]
@@ -220,14 +235,15 @@ def _results(futures: Sequence[Future[list[Outcome]]]) -> list[Outcome]:
         raise StorageUnavailable(f"The photos cannot be read ({error.strerror}); mount their folder again.") from error
 
 
-def check_mount(root: str, outcomes: Sequence[Outcome]) -> None:
+def check_mount(folders: Sequence[str], outcomes: Sequence[Outcome]) -> None:
     """Raises StorageUnavailable where these errors may be the mount's: it is gone, or was when they arose."""
     doubtful = [o for o in outcomes if o.error and o.error[0] in MAYBE_THE_MOUNT and not o.photo.failed_before]
     if not doubtful:
         return
-    check_root(root)
+    for folder in folders:
+        check_root(folder)
     if any(outcome.error[0] == "not_found" and look(outcome.photo.path) for outcome in doubtful if outcome.error):
-        raise StorageUnavailable(f"The folder {root} was away for a moment; its photos are read again.")
+        raise StorageUnavailable("The folder was away for a moment; its photos are read again.")
 
 
 def _photo(row: sa.Row[Any]) -> Photo:
@@ -306,7 +322,7 @@ STORE_FACTS = sa.text("""
 """)
 
 STORE_BROKEN = sa.text("""
-    UPDATE image_assets a SET size_bytes = r.size_bytes, mtime_ns = r.mtime_ns, content_sha256 = NULL,
+    UPDATE image_assets a SET size_bytes = r.size_bytes, mtime_ns = r.mtime_ns,
         broken_code = r.code, broken_message = r.message
     FROM unnest(CAST(:ids AS bigint[]), CAST(:sizes AS bigint[]), CAST(:mtimes AS bigint[]),
                 CAST(:codes AS text[]), CAST(:messages AS text[]))
@@ -319,7 +335,7 @@ BROKEN_FOR_GOOD = frozenset({"truncated", "not_an_image", "unsupported", "too_la
 
 
 def store_facts(connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
-    """Each asset as it was read, or as it was broken."""
+    """Each asset as it was read."""
     read = [(o.photo.asset_id, o.facts) for o in outcomes if o.facts is not None]
     if read:
         connection.execute(
@@ -334,6 +350,10 @@ def store_facts(connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
                 "taken": [facts.taken_at for _, facts in read],
             },
         )
+
+
+def store_broken(connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
+    """Each asset that is broken for good, as it was: it is not read again until it changes."""
     broken = [o for o in outcomes if o.error and o.size_and_mtime and o.error[0] in BROKEN_FOR_GOOD]
     if broken:
         connection.execute(

@@ -143,6 +143,8 @@ def _store(
     connection: sa.Connection, shard: Shard, model: Mapping[str, Any], faces: Faces, labels: NDArray[np.int64]
 ) -> None:
     shards.beat(connection, shard)
+    if shards.is_finished(connection, shard):  # committed before, and the answer lost
+        return
     here = _untouched(connection, faces)
     new: dict[int, set[int]] = defaultdict(set)
     old: dict[int, set[int]] = defaultdict(set)

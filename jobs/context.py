@@ -1,5 +1,6 @@
 """What every step's worker is given: the stores, the settings, the networks, and the sign to stop."""
 
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from jobs.engines.loading import Engines
 from jobs.outcomes import ComeBackLater
 from trainyard.database import Database
 from trainyard.settings import DEFAULT_MIN_CONFIDENCE, DEFAULT_MIN_FACE_SIZE_PX, Settings
-from trainyard.tables import training_sessions
+from trainyard.tables import training_sessions, training_subdirectories
 from trainyard.vectors import Vectors
 
 
@@ -39,6 +40,7 @@ class Session:
     category_id: int | None
     options: Mapping[str, Any]
     models: Mapping[str, Any]
+    folders: tuple[str, ...]  # the selected ones, or the root: where a mount may be lost
 
     @property
     def faces(self) -> bool:
@@ -58,4 +60,10 @@ def read_session(connection: sa.Connection, session_id: int) -> Session:
     row = connection.execute(
         sa.select(s.id, s.root_path, s.category_id, s.options, s.models).where(s.id == session_id)
     ).one()
-    return Session(row.id, row.root_path, row.category_id, row.options, row.models or {})
+    selected = connection.scalars(
+        sa.select(training_subdirectories.c.path).where(
+            training_subdirectories.c.session_id == session_id, training_subdirectories.c.selected
+        )
+    ).all()
+    folders = tuple(os.path.join(row.root_path, path) for path in selected) or (row.root_path,)
+    return Session(row.id, row.root_path, row.category_id, row.options, row.models or {}, folders)

@@ -39,6 +39,7 @@ READ = sa.text("""
 """)
 
 
+PHOTOS_PER_CHUNK = 8  # their faces fill the recogniser's passes better than one photo's would
 NOBODY = Decision()
 
 
@@ -84,6 +85,7 @@ class DetectStep:
         self.engine = engine
         self.network = streams.network
         self.batch_size = context.settings.detect_batch
+        self.chunk_size = min(PHOTOS_PER_CHUNK, self.batch_size)
         self.model: dict[str, Any] = session.models["face"]
         self.parameters = {
             "model_id": self.model["id"],

@@ -16,12 +16,13 @@ from jobs.context import Context, Session, read_session
 from jobs.engines import ModelCard
 from jobs.engines.loading import card_to_json, choose_face_engine
 from jobs.engines.weights import ModelMissing
+from jobs.outages import StorageUnavailable, check_root, is_there, ride_out
 from jobs.outcomes import ComeBackLater, WrongConfiguration
 from jobs.walk import FoundFile, RootUnusable, Walk, selected_folders
 from trainyard import shards
 from trainyard.shards import Shard
 from trainyard.tables import models, training_sessions, training_subdirectories
-from trainyard.vectors import WrongCollection, face_point, image_point
+from trainyard.vectors import VectorsUnavailable, WrongCollection, face_point, image_point
 
 FILES_PER_COMMIT = 5_000
 POINTS_PER_LOOK = 1_000
@@ -44,11 +45,14 @@ def run(context: Context, shard: Shard) -> None:
     """Run the step to its end. Raises WrongConfiguration for a root or a model that cannot be used."""
     session = context.database.transact(lambda connection: read_session(connection, shard.key.session_id))
     with ThreadPoolExecutor(1) as loading:  # the networks load while the folders are walked
-        resolving = loading.submit(_resolve, context, session)
+        resolving = loading.submit(_resolve, context, session, shard)
         walk = _walk(context, session)
         shard = _collect(context, session, shard, walk, resolving)
         resolved = resolving.result()
-    _forget_lost_points(context, resolved)
+    _check_mounts(context, session, shard, walk)
+    ride_out(
+        context, shard, "VectorsUnavailable", partial(_forget_lost_points, context, resolved), (VectorsUnavailable,)
+    )
     context.database.transact(lambda connection: _settle(connection, session, shard, resolved, walk))
 
 
@@ -65,10 +69,20 @@ def _walk(context: Context, session: Session) -> Walk:
         raise WrongConfiguration(error.code, error.message) from error
 
 
+def _check_mounts(context: Context, session: Session, shard: Shard, walk: Walk) -> None:
+    """Raises ComeBackLater when the mount went away under the walk: half a library must not pass for the whole."""
+    gone = [folder for folder in session.folders if not is_there(folder)]
+    if not gone or not (walk.unreadable or shard.done):
+        return
+    looks = partial(check_root, gone[0])
+    ride_out(context, shard, "StorageUnavailable", looks, (StorageUnavailable,))
+    raise ComeBackLater(f"The folder {gone[0]} was away while it was walked; it is walked again.")
+
+
 # Networks
 
 
-def _resolve(context: Context, session: Session) -> Resolved:
+def _resolve(context: Context, session: Session, shard: Shard) -> Resolved:
     try:
         untrained = bool(session.options.get("untrained", False))
         clip = context.engines.clip(untrained=untrained).card
@@ -77,8 +91,8 @@ def _resolve(context: Context, session: Session) -> Resolved:
             wanted = str(session.options.get("face_engine", context.settings.face_engine))
             face = context.engines.face(choose_face_engine(wanted, context.settings.models_path)).card
         return Resolved(
-            clip=_remember(context, clip),
-            face=_remember(context, face) if face else None,
+            clip=_remember(context, shard, clip),
+            face=_remember(context, shard, face) if face else None,
             device=context.engines.device,
         )
     except ModelMissing as error:
@@ -87,9 +101,10 @@ def _resolve(context: Context, session: Session) -> Resolved:
         raise WrongConfiguration("WrongCollection", str(error)) from error
 
 
-def _remember(context: Context, card: ModelCard) -> dict[str, Any]:
+def _remember(context: Context, shard: Shard, card: ModelCard) -> dict[str, Any]:
     """The card as JSON with the id of its row in `models`, made when new; its collection is made too."""
-    context.vectors.ensure_collection(card.collection, card.dimension, card.weights_sha256)
+    ensure = partial(context.vectors.ensure_collection, card.collection, card.dimension, card.weights_sha256)
+    ride_out(context, shard, "VectorsUnavailable", ensure, (VectorsUnavailable,))
     stored = card_to_json(card)
     columns = {**stored, "thresholds": stored["thresholds"]}
     identity = ("kind", "engine", "name", "weights_sha256", "preprocess_version")
@@ -278,6 +293,8 @@ LOST = """
 def _settle(connection: sa.Connection, session: Session, shard: Shard, resolved: Resolved, walk: Walk) -> None:
     """One transaction from the files found to assets, the jobs of later steps, and the session's totals."""
     shards.beat(connection, shard)
+    if shards.is_finished(connection, shard):  # committed before, and the answer lost
+        return
     here = {"session_id": session.id}
     _check_complete(connection, session, shard)
     connection.execute(sa.text("ANALYZE discovered_files"))
@@ -289,6 +306,7 @@ def _settle(connection: sa.Connection, session: Session, shard: Shard, resolved:
         counts["detect"] = connection.execute(DETECT_JOBS, _face_parameters(session, resolved.face)).rowcount
         counts["unclustered"] = _unclustered(connection, resolved.face)
     counts["broken"] = connection.execute(BROKEN, here).scalar_one()
+    counts["unreadable"] = len(walk.unreadable)
     counts |= _mark_missing(connection, session, walk)
     connection.execute(
         sa.update(training_sessions)

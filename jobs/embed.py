@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from jobs.batches import (
     Photo,
     failed_outcome,
     look,
+    store_broken,
     store_facts,
     store_jobs,
 )
@@ -83,6 +85,7 @@ class EmbedStep:
         self.engine = engine
         self.network = streams.network
         self.batch_size = context.settings.embed_batch
+        self.chunk_size = min(context.settings.network_batch, self.batch_size)  # no pass is mostly blanks
         self.model: dict[str, Any] = session.models["clip"]
         self.parameters = {"model_id": self.model["id"]}
 
@@ -125,9 +128,15 @@ class EmbedStep:
             np.stack([o.result for o in new]) if new else np.empty((0, self.model["dimension"]), np.float32),
             [self._payload(o, created) for o in new],
         )
-        changed = [o.photo for o in new if o.facts and o.photo.content_sha256 not in {None, o.facts.sha256}]
-        old = [self._point(photo.asset_id, photo.content_sha256 or b"") for photo in changed]
-        self.context.vectors.delete(collection, old)
+        self.context.vectors.delete(collection, self._old_points(new))
+
+    def _old_points(self, new: Sequence[Outcome]) -> list[UUID]:
+        """Points of what these photos were before: their evidence is about to be replaced."""
+        known = [outcome.photo.asset_id for outcome in new if outcome.photo.content_sha256 is not None]
+        if not known:
+            return []
+        points = self.context.database.transact(partial(self._points_with_rows, asset_ids=known))
+        return sorted(points - {self._point(o.photo.asset_id, o.facts.sha256) for o in new if o.facts})
 
     def _payload(self, outcome: Outcome, created: str) -> dict[str, Any]:
         return {
@@ -163,6 +172,7 @@ class EmbedStep:
                 },
             )
         store_facts(connection, outcomes)
+        store_broken(connection, outcomes)
         store_jobs(connection, self.session.id, self.name, outcomes)
 
     def tidy(self, shard: Shard) -> None:

@@ -13,7 +13,7 @@ from jobs.embed import embedding_sha256
 if TYPE_CHECKING:  # detect imports this module
     from jobs.detect import Face
 
-# A face found again keeps what people and clustering made of it, unless the engine assigned it.
+# A face found again keeps its person and its group.
 STORE_FACES = sa.text("""
     INSERT INTO face_instances
         (id, asset_id, content_sha256, model_id, ordinal, box_left, box_top, box_right, box_bottom,

@@ -46,6 +46,14 @@ class StorageUnavailable(Exception):
     """The folder of photos itself is gone; none of its photos is missing."""
 
 
+def is_there(root: str) -> bool:
+    try:
+        check_root(root)
+    except StorageUnavailable:
+        return False
+    return True
+
+
 def check_root(root: str) -> None:
     """Raises StorageUnavailable when the folder is absent or empty: a mount that is gone looks like that."""
     try:

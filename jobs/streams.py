@@ -30,7 +30,7 @@ class Streams:
         self._settings = settings
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="stream")
         self._idle = [self._decoder() for _ in range(count)]  # used as a stack; append and pop are atomic
-        self._count = count
+        self.count = count
         self.network = threading.BoundedSemaphore(count if device == "cpu" else 1)
 
     def _decoder(self) -> Decoder:

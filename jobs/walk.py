@@ -50,7 +50,7 @@ class Walk:
             for entry in self._entries(current):
                 if self._excluded(entry.name):
                     continue
-                if entry.is_dir(follow_symlinks=False):
+                if self._is_folder(entry):
                     pending.append(entry.path)
                 else:
                     yield from self._file(entry)
@@ -62,6 +62,12 @@ class Walk:
         except OSError:  # closed to us, or gone since it was listed
             self._pass_over(folder)
 
+    def _is_folder(self, entry: os.DirEntry[bytes]) -> bool:
+        try:
+            return entry.is_dir(follow_symlinks=False)
+        except OSError:  # some file systems must be asked for every name; `_file` passes it over
+            return False
+
     def _pass_over(self, unreadable: bytes) -> None:
         self.unreadable.append(unreadable)
         self.skipped += 1
@@ -72,7 +78,7 @@ class Walk:
 
     def _file(self, entry: os.DirEntry[bytes]) -> Iterator[FoundFile]:
         suffix = os.path.splitext(entry.name)[1].lower().decode("ascii", "replace")
-        if suffix not in IMAGE_SUFFIXES or entry.is_symlink():
+        if suffix not in IMAGE_SUFFIXES:
             self.skipped += 1
             return
         try:

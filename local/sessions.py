@@ -43,7 +43,7 @@ def _unfinished(connection: sa.Connection, wish: Wish) -> int | None:
     """The newest session of the same folders and options that has not ended, or is to be retried."""
     s = training_sessions.c
     rows = connection.execute(
-        sa.select(s.id, s.options)
+        sa.select(s.id, s.options, s.category_id)
         .where(
             s.root_path == wish.root_path,
             sa.or_(s.status.in_(ACTIVE), retry_due()),
@@ -53,8 +53,10 @@ def _unfinished(connection: sa.Connection, wish: Wish) -> int | None:
         .order_by(s.id.desc())
     )
     wanted = sorted(wish.subdirectories)
+    category_id = _category(connection, wish.category)
     for row in rows:
-        if dict(row.options) == dict(wish.options) and _subdirectories(connection, row.id) == wanted:
+        same = dict(row.options) == dict(wish.options) and row.category_id == category_id
+        if same and _subdirectories(connection, row.id) == wanted:
             return int(row.id)
     return None
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from trainyard.lifecycle import NoSuchSession
 from trainyard.steps import PHASE_OF_STEP
-from trainyard.tables import steps, training_sessions
+from trainyard.tables import face_clusters, steps, training_sessions
 
 FAILURES = sa.text("""
     SELECT DISTINCT ON (a.path) a.path_text AS path, j.error_code AS code, j.error_message AS message
@@ -43,7 +43,7 @@ def read_summary(connection: sa.Connection, session_id: int) -> dict[str, Any]:
         "facesAssignedToPersons": detect.get("assigned", 0),
         "suggestionsCreated": detect.get("suggestions", 0),
         "clustersCreated": cluster.get("clusters", 0),
-        "groups": cluster.get("groups", 0),
+        "groups": _groups(connection, session.models),
         "failures": read_failures(connection, session_id),
         "seconds": _seconds(rows),
         "models": _models(session.models),
@@ -57,6 +57,15 @@ def read_failures(connection: sa.Connection, session_id: int, limit: int = 1_000
     return [dict(row._mapping) for row in rows]
 
 
+def _groups(connection: sa.Connection, models: dict[str, Any] | None) -> int:
+    """Groups of faces there are now, of the session's face model."""
+    if not models or not models.get("face"):
+        return 0
+    c = face_clusters.c
+    count = sa.select(sa.func.count()).where(c.model_id == models["face"]["id"], c.closed_at.is_(None))
+    return int(connection.execute(count).scalar_one())
+
+
 def _counts(rows: dict[str, Any], step: str) -> dict[str, int]:
     return rows[step].counts if step in rows else {}
 
@@ -66,6 +75,8 @@ def _notes(found: dict[str, int]) -> list[str]:
     notes = []
     if found.get("broken"):
         notes.append(f"{found['broken']:,} of the unchanged files could not be read before and are as they were.")
+    if found.get("unreadable"):
+        notes.append(f"{found['unreadable']:,} folders or files could not be looked into; give this user the right to.")
     if found.get("missing"):
         notes.append(f"{found['missing']:,} photos that were known are gone; they are marked missing.")
     if found.get("doubtful"):

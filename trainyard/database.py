@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -71,8 +72,11 @@ class Database:
             return self._ride_out(work, error)
 
     def _once(self, work: Callable[[sa.Connection], T]) -> T:
-        with self.engine.begin() as connection:
-            return work(connection)
+        try:
+            with self.engine.begin() as connection:
+                return work(connection)
+        except psycopg.OperationalError as error:  # from COPY, which SQLAlchemy does not see
+            raise sa.exc.OperationalError("COPY", None, error) from error
 
     def _ride_out(self, work: Callable[[sa.Connection], T], error: Exception) -> T:
         if self._on_outage:

@@ -223,6 +223,13 @@ def stop_waiting(connection: sa.Connection, shard: Shard) -> None:
     beat(connection, shard, waiting_code=None, waiting_message=None, waiting_since=None)
 
 
+def is_finished(connection: sa.Connection, shard: Shard) -> bool:
+    """Whether the shard is finished under this claim: what a commit whose answer was lost must ask first."""
+    c = shards_table.c
+    finished = sa.select(c.finished_at).where(shard.key.clause, c.claim == shard.claim)
+    return connection.execute(finished).scalar_one_or_none() is not None
+
+
 def finish(connection: sa.Connection, shard: Shard) -> None:
     """Record that nothing of the shard is left. Raises Overtaken."""
     beat(connection, shard, in_flight=None, finished_at=sa.func.clock_timestamp())

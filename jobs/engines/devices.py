@@ -59,9 +59,9 @@ def providers(device: str) -> list[Any]:
 
     if device != "cuda" or "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
         return ["CPUExecutionProvider"]
-    # kSameAsRequested: the arena otherwise doubles at each growth. Shapes are fixed, so the exhaustive search
-    # for the best convolution is paid once per layer.
-    cuda = {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "EXHAUSTIVE"}
+    # kSameAsRequested: the arena otherwise doubles at each growth. HEURISTIC: an exhaustive search picks
+    # convolutions by timing them, so another process could pick others and compute other bytes.
+    cuda = {"arena_extend_strategy": "kSameAsRequested", "cudnn_conv_algo_search": "HEURISTIC"}
     return [("CUDAExecutionProvider", cuda), "CPUExecutionProvider"]
 
 
