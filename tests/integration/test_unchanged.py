@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from jobs import cluster
 from tests import libraries
 from tests.local_runs import Run, data_directory, running
 from tests.natural_keys import check_vectors
+from trainyard.database import Database
 
 PHOTOS = 12
 
@@ -68,3 +71,50 @@ def test_lower_thresholds_search_again_and_higher_ones_do_not(run: Run, photos: 
     assert seen(run)[1] == faces + PHOTOS
     run.run(photos, min_face_size_px=10.0)
     assert seen(run)[1] == faces + PHOTOS
+
+
+def test_groups_follow_photos_that_are_gone(run: Run, photos: Path) -> None:
+    run.run(photos)
+    (photos / "a/photo 001.png").unlink()
+    run.run(photos)
+    sizes = """
+        SELECT c.size, count(f.id) FILTER (WHERE a.missing_since IS NULL) FROM face_clusters c
+        LEFT JOIN face_instances f ON f.cluster_id = c.id LEFT JOIN image_assets a ON a.id = f.asset_id
+        WHERE c.closed_at IS NULL GROUP BY c.id, c.size
+    """
+    rows = run.rows(sizes)
+    assert rows
+    assert all(size == faces for size, faces in rows)
+
+
+def test_a_clustering_whose_commit_was_not_answered_keeps_its_groups(
+    run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[int] = []
+    store, once = cluster._store, Database._once
+
+    def counted(*arguments: object) -> None:
+        stored.append(1)
+        store(*arguments)  # type: ignore[arg-type]
+
+    def losing_the_first_answer(database: Database, work: object) -> object:
+        before = len(stored)
+        result = once(database, work)  # type: ignore[arg-type]
+        if (before, len(stored)) == (0, 1):
+            raise sa.exc.OperationalError("COMMIT", None, Exception("gone"), connection_invalidated=True)
+        return result
+
+    monkeypatch.setattr(cluster, "_store", counted)
+    monkeypatch.setattr(Database, "_once", losing_the_first_answer)
+    summary = run.run(photos)
+    assert len(stored) == 2
+    assert summary["groups"] >= 3
+    path = os.fsencode(os.path.realpath(photos)) + b"/"
+    grouped = run.rows(
+        "SELECT f.cluster_id FROM face_instances f JOIN image_assets a ON a.id = f.asset_id "
+        "WHERE substr(a.path, 1, :length) = :path",
+        length=len(path),
+        path=path,
+    )
+    assert grouped
+    assert all(row.cluster_id is not None for row in grouped)

@@ -540,6 +540,19 @@ CLUSTERING = ("Queued", "Session 1 is clustering; one at a time.")
         Wait(1, ("Queued", "Session 2 works on the same folders (/photos) first.")),
         StartAttempt(2, "embed"),
     ),
+    situation(
+        "one resumed past its discover waits for the one that works",
+        [session(pending("embed")), session(running("detect"), id=2)],
+        [job("detect", session_id=2)],
+        Wait(1, ("Queued", "Session 2 works on the same folders (/photos) first.")),
+    ),
+    situation(
+        "of two past their discover the older goes on",
+        [session(pending("embed")), session(pending("detect"), id=2)],
+        [],
+        StartAttempt(1, "embed"),
+        Wait(2, QUEUED),
+    ),
 )
 def test_sessions_whose_folders_overlap_run_one_after_another(case: Situation) -> None:
     check(case)
