@@ -32,7 +32,8 @@ def open_database(data_dir: Path | None) -> "Iterator[Database]":
     from trainyard.database import Database, migrate
 
     settings = load_settings(data_dir=data_dir)
-    url = settings.database_url or EmbeddedPostgres.url_of_running(settings.data_dir)
+    given = settings.database_url if data_dir is None else None  # a data directory that is named is meant
+    url = given or EmbeddedPostgres.url_of_running(settings.data_dir)
     if url is not None:
         database = Database(url)
         yield database

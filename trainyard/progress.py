@@ -8,8 +8,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from trainyard.lifecycle import ENDED, SETTLED, NoSuchSession, phase_statuses
-from trainyard.steps import PHASES
+from trainyard.steps import PHASE_OF_STEP, PHASES
 from trainyard.weights import scale
+
+# How much of a step has to be done before its own speed counts as much as what finished phases let expect.
+EXPECTATION = 0.15
 
 
 @dataclass(frozen=True)
@@ -208,25 +211,32 @@ def _eta(
     if overall_status != "running" or requested != "run" or waiting is not None:
         return None
     running = next((step for step in steps.values() if step.status == "running"), None)
-    if running is None or running.step == "discover" or not running.done_in_attempt or not running.total:
+    if running is None or running.step == "discover" or not running.total:
         return None
-    phase = next(p for p in PHASES if running.step in p.steps)
-    seconds_per_unit = running.seconds_in_attempt / running.done_in_attempt
+    name = next(phase.name for phase in PHASES if running.step in phase.steps)
+    weight = phases[name].weight or 0.0
+    seconds_per_unit = _seconds_per_unit(running, weight * _seconds_per_weight(phases, steps, without=name))
+    if seconds_per_unit is None:
+        return None
     left = max((running.total - running.done) * seconds_per_unit - running.seconds_since_commit, 0.0)
-    weight = phases[phase.name].weight
-    if not weight:
-        return left
-    later = sum(p.weight or 0.0 for name, p in phases.items() if name != phase.name and p.status not in SETTLED)
-    return left + later * _seconds_per_weight(phases, steps, running, weight)
+    later = sum(p.weight or 0.0 for other, p in phases.items() if other != name and p.status not in SETTLED)
+    return left + later * _seconds_per_weight(phases, steps)
+
+
+def _seconds_per_unit(running: StepProgress, expected_seconds: float) -> float | None:
+    """What the attempt itself shows, and until it shows enough, what the finished phases let expect of the step."""
+    if not expected_seconds:
+        return running.seconds_in_attempt / running.done_in_attempt if running.done_in_attempt else None
+    expected_units = EXPECTATION * (running.total or 0)
+    seconds = EXPECTATION * expected_seconds + running.seconds_in_attempt * bool(running.done_in_attempt)
+    return seconds / (expected_units + running.done_in_attempt)
 
 
 def _seconds_per_weight(
-    phases: Mapping[str, PhaseProgress],
-    steps: Mapping[str, StepProgress],
-    running: StepProgress,
-    weight: float,
+    phases: Mapping[str, PhaseProgress], steps: Mapping[str, StepProgress], without: str | None = None
 ) -> float:
-    """Active seconds that one point of weight took so far, over finished phases and the running one."""
-    seconds = sum(step.seconds for step in steps.values() if step.step != "discover")
-    weight_done = sum((phase.weight or 0.0) * _fraction(phase) for phase in phases.values())
+    """Active seconds that one point of weight took so far, over all phases but the one named."""
+    counted = {name: phase for name, phase in phases.items() if name != without}
+    seconds = sum(step.seconds for name, step in steps.items() if name != "discover" and PHASE_OF_STEP[name] in counted)
+    weight_done = sum((phase.weight or 0.0) * _fraction(phase) for phase in counted.values())
     return seconds / weight_done if weight_done else 0.0

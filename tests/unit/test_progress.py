@@ -144,14 +144,28 @@ AT_WORK = step("detect", "running", 100, 200, seconds=50.0, seconds_in_attempt=5
 
 
 def test_the_estimate_is_the_running_rate_and_the_later_phases_by_weight() -> None:
-    """100 photos at 2 a second; 62.5 points of weight took 30 s of embedding and 50 s of detection, 5 remain."""
+    """Embedding took a second a point of weight, so detection is expected to take 65 s; that counts as 30 photos
+    beside the 100 that took 50 s. The 62.5 points so far took 80 s, and 5 remain."""
     seen = progress(completed("embed", seconds=30.0), AT_WORK)
-    assert seen.eta_seconds == pytest.approx(100 / 2 + 5 * (30 + 50) / 62.5)
+    seconds_per_photo = (0.15 * 65 + 50) / (0.15 * 200 + 100)
+    assert seen.eta_seconds == pytest.approx(100 * seconds_per_photo + 5 * (30 + 50) / 62.5)
 
 
-def test_the_estimate_of_the_last_phase_is_its_own_rate() -> None:
-    last = step("cluster", "running", 25, 100, seconds=5.0, seconds_in_attempt=5.0, done_in_attempt=25)
-    assert progress(completed("embed", seconds=30.0), completed("detect", seconds=60.0), last).eta_seconds == 15.0
+def test_a_step_that_has_nothing_to_show_yet_is_estimated_from_finished_phases() -> None:
+    begun = step("detect", "running", 0, 200, seconds=1.0, seconds_in_attempt=1.0, done_in_attempt=0)
+    seen = progress(completed("embed", seconds=30.0), begun)
+    assert seen.eta_seconds == pytest.approx(65 + 5 * (30 + 1) / 30)
+
+
+def test_the_first_phase_is_estimated_by_its_own_rate_alone() -> None:
+    begun = step("embed", "running", 50, 200, seconds=10.0, seconds_in_attempt=10.0, done_in_attempt=50)
+    assert progress(begun).eta_seconds == pytest.approx(150 * 10 / 50 + 70 * 10 / 7.5)
+
+
+def test_the_time_since_the_last_commit_has_passed_already() -> None:
+    begun = step("embed", "running", 50, 200, seconds=10.0, seconds_in_attempt=10.0, done_in_attempt=50)
+    later = progress(replace(begun, seconds_since_commit=2.0))
+    assert later.eta_seconds == pytest.approx((progress(begun).eta_seconds or 0) - 2)
 
 
 def test_the_rate_is_that_of_the_running_attempt() -> None:
