@@ -160,6 +160,13 @@ def postgres_data(data_dir: Path) -> Path:
     return home / "postgres"
 
 
+def remove_private_place(data_dir: Path) -> None:
+    """Remove what is kept of this data directory outside it. Its server must be stopped."""
+    home = postgres_data(data_dir).parent
+    if (data_dir / LOCATION_FILE).exists() and home.parent == PRIVATE_ROOT:
+        shutil.rmtree(home, ignore_errors=True)
+
+
 def place_postgres(data_dir: Path) -> PostgresPlace:
     """Settle where PostgreSQL runs for this data directory. Raises DataDirUnusable."""
     package = _package()

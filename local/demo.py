@@ -10,7 +10,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from local.contact_sheet import write_contact_sheets
-from local.data_dir import LOCATION_FILE, PRIVATE_ROOT, DataDir, postgres_data
+from local.data_dir import DataDir, remove_private_place
 from local.demo_photos import gather
 from local.postgres import EmbeddedPostgres
 from trainyard.database import Database
@@ -66,9 +66,7 @@ def clean(folder: Path) -> None:
     if (folder / DATA).is_dir():
         with DataDir(folder / DATA) as data_dir:
             EmbeddedPostgres(data_dir.path).stop()
-            home = postgres_data(data_dir.path).parent
-            if (data_dir.path / LOCATION_FILE).exists() and home.parent == PRIVATE_ROOT:
-                shutil.rmtree(home, ignore_errors=True)
+            remove_private_place(data_dir.path)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
+from local.data_dir import remove_private_place
 from local.postgres import EmbeddedPostgres
 
 TEMPLATE = "template_trainyard"
@@ -45,6 +46,7 @@ def postgres_url(session_dir: Path) -> Iterator[str]:
         me.unlink()
         if not any(users.iterdir()):
             server.stop()
+            remove_private_place(Path(record.read_text()))
             shutil.rmtree(record.read_text())
             record.unlink()
 
@@ -78,6 +80,7 @@ def server_dir() -> Iterator[Path]:
     folder = passable_dir()
     yield folder / AWKWARD_NAME
     EmbeddedPostgres(folder / AWKWARD_NAME).stop()
+    remove_private_place(folder / AWKWARD_NAME)
     shutil.rmtree(folder)
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from local import sessions
-from local.data_dir import postgres_data
+from local.data_dir import postgres_data, remove_private_place
 from local.installation import LocalInstallation
 from local.postgres import EmbeddedPostgres
 from local.summary import read_summary
@@ -46,6 +46,7 @@ def data_directory() -> Iterator[Path]:
         yield data
     finally:
         EmbeddedPostgres(folder / "data").stop()
+        remove_private_place(folder / "data")
         shutil.rmtree(folder)
 
 
@@ -61,6 +62,7 @@ def _empty_database() -> Path:
     """PostgreSQL's folder with the schema of this version and no rows."""
     folder = _open_folder()
     atexit.register(shutil.rmtree, folder)
+    atexit.register(remove_private_place, folder)  # the last registered is called first
     server = EmbeddedPostgres(folder)
     try:
         migrate(server.start())

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from jobs.context import Context
 from jobs.engines.loading import Engines
 from jobs.worker import run_shard
+from local.data_dir import remove_private_place
 from local.postgres import EmbeddedPostgres
 from tests.conftest import TEMPLATE, ensure_template, execute, passable_dir, url_of
 from trainyard import shards
@@ -133,6 +134,7 @@ def postgres_server(folder: Path) -> Iterator[str]:
         yield url
     finally:
         server.stop()
+        remove_private_place(folder / "data")
 
 
 @contextmanager

@@ -16,7 +16,15 @@ import psycopg
 import pytest
 
 from local import data_dir as data_dir_module
-from local.data_dir import LOCATION_FILE, PRIVATE_ROOT, DataDir, DataDirBusy, DataDirUnusable, postgres_data
+from local.data_dir import (
+    LOCATION_FILE,
+    PRIVATE_ROOT,
+    DataDir,
+    DataDirBusy,
+    DataDirUnusable,
+    place_postgres,
+    postgres_data,
+)
 from local.postgres import EmbeddedPostgres, PostgresFailed
 
 REPOSITORY = Path(__file__).parents[2]
@@ -142,7 +150,8 @@ def test_a_stale_pid_that_another_process_has_now_is_seen_through(server_dir: Pa
 
 def test_an_initdb_that_was_killed_half_way_is_begun_again(server_dir: Path) -> None:
     with DataDir(server_dir) as held:
-        half_made = held.folder("postgres.new")
+        half_made = place_postgres(held.path).data.with_name("postgres.new")  # elsewhere in a closed checkout
+        half_made.mkdir(mode=0o700)
         (half_made / "PG_VERSION").write_text("18\n")
         assert rows(EmbeddedPostgres(held.path).start(), "SELECT 1") == [(1,)]
     assert not half_made.exists()
