@@ -241,7 +241,9 @@ def check_mount(folders: Sequence[str], outcomes: Sequence[Outcome]) -> None:
     if not doubtful:
         return
     for folder in folders:
-        check_root(folder)
+        inside = os.fsencode(folder).rstrip(b"/") + b"/"
+        if any(outcome.photo.path.startswith(inside) for outcome in doubtful):
+            check_root(folder)
     if any(outcome.error[0] == "not_found" and look(outcome.photo.path) for outcome in doubtful if outcome.error):
         raise StorageUnavailable("The folder was away for a moment; its photos are read again.")
 

@@ -40,7 +40,12 @@ class Session:
     category_id: int | None
     options: Mapping[str, Any]
     models: Mapping[str, Any]
-    folders: tuple[str, ...]  # the selected ones, or the root: where a mount may be lost
+    subdirectories: tuple[str, ...]  # the selected ones, relative to the root; none means the root itself
+
+    @property
+    def folders(self) -> list[str]:
+        """Where the photos are: the selected subdirectories, or the root."""
+        return [os.path.realpath(os.path.join(self.root_path, name)) for name in self.subdirectories or ("",)]
 
     @property
     def faces(self) -> bool:
@@ -65,5 +70,4 @@ def read_session(connection: sa.Connection, session_id: int) -> Session:
             training_subdirectories.c.session_id == session_id, training_subdirectories.c.selected
         )
     ).all()
-    folders = tuple(os.path.join(row.root_path, path) for path in selected) or (row.root_path,)
-    return Session(row.id, row.root_path, row.category_id, row.options, row.models or {}, folders)
+    return Session(row.id, row.root_path, row.category_id, row.options, row.models or {}, tuple(selected))

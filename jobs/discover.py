@@ -3,6 +3,7 @@
 Also the place where a session's networks are resolved, once; later workers load exactly those.
 """
 
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
 from jobs.context import Context, Session, read_session
 from jobs.engines import ModelCard
@@ -21,7 +23,7 @@ from jobs.outcomes import ComeBackLater, WrongConfiguration
 from jobs.walk import FoundFile, RootUnusable, Walk, selected_folders
 from trainyard import shards
 from trainyard.shards import Shard
-from trainyard.tables import models, training_sessions, training_subdirectories
+from trainyard.tables import models, training_sessions
 from trainyard.vectors import VectorsUnavailable, WrongCollection, face_point, image_point
 
 FILES_PER_COMMIT = 5_000
@@ -49,7 +51,7 @@ def run(context: Context, shard: Shard) -> None:
         walk = _walk(context, session)
         shard = _collect(context, session, shard, walk, resolving)
         resolved = resolving.result()
-    _check_mounts(context, session, shard, walk)
+    _check_mounts(context, shard, walk)
     ride_out(
         context, shard, "VectorsUnavailable", partial(_forget_lost_points, context, resolved), (VectorsUnavailable,)
     )
@@ -57,22 +59,17 @@ def run(context: Context, shard: Shard) -> None:
 
 
 def _walk(context: Context, session: Session) -> Walk:
-    subdirectories = training_subdirectories.c
-    selected = context.database.transact(
-        lambda connection: connection.scalars(
-            sa.select(subdirectories.path).where(subdirectories.session_id == session.id, subdirectories.selected)
-        ).all()
-    )
     try:
-        return Walk(selected_folders(session.root_path, selected), context.settings.exclude)
+        return Walk(selected_folders(session.root_path, session.subdirectories), context.settings.exclude)
     except RootUnusable as error:
         raise WrongConfiguration(error.code, error.message) from error
 
 
-def _check_mounts(context: Context, session: Session, shard: Shard, walk: Walk) -> None:
+def _check_mounts(context: Context, shard: Shard, walk: Walk) -> None:
     """Raises ComeBackLater when the mount went away under the walk: half a library must not pass for the whole."""
-    gone = [folder for folder in session.folders if not is_there(folder)]
-    if not gone or not (walk.unreadable or shard.done):
+    held = {*walk.fruitful, *walk.unreadable} & set(walk.roots)  # a folder may well be empty from the first
+    gone = [os.fsdecode(folder) for folder in sorted(held) if not is_there(os.fsdecode(folder))]
+    if not gone:
         return
     looks = partial(check_root, gone[0])
     ride_out(context, shard, "StorageUnavailable", looks, (StorageUnavailable,))
@@ -106,13 +103,10 @@ def _remember(context: Context, shard: Shard, card: ModelCard) -> dict[str, Any]
     ensure = partial(context.vectors.ensure_collection, card.collection, card.dimension, card.weights_sha256)
     ride_out(context, shard, "VectorsUnavailable", ensure, (VectorsUnavailable,))
     stored = card_to_json(card)
-    columns = {**stored, "thresholds": stored["thresholds"]}
     identity = ("kind", "engine", "name", "weights_sha256", "preprocess_version")
 
     def work(connection: sa.Connection) -> int:
-        from sqlalchemy.dialects.postgresql import insert
-
-        connection.execute(insert(models).values(**columns).on_conflict_do_nothing(index_elements=identity))
+        connection.execute(insert(models).values(**stored).on_conflict_do_nothing(index_elements=identity))
         same = sa.and_(*(models.c[name] == stored[name] for name in identity))
         return int(connection.execute(sa.select(models.c.id).where(same)).scalar_one())
 

@@ -37,10 +37,13 @@ class Walk:
     exclude: Sequence[str]
     skipped: int = 0
     unreadable: list[bytes] = field(default_factory=list)
+    fruitful: set[bytes] = field(default_factory=set)  # the roots in which a photo was found
 
     def __iter__(self) -> Iterator[FoundFile]:
         for root in self.roots:
-            yield from self._folder(root)
+            for found in self._folder(root):
+                self.fruitful.add(root)
+                yield found
 
     def _folder(self, folder: bytes) -> Iterator[FoundFile]:
         """A stack of folders, so that deep trees cost no recursion; entries are streamed, however many there are."""

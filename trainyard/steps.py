@@ -24,9 +24,6 @@ PHASE_OF_STEP = {step: phase.name for phase in PHASES for step in phase.steps}
 # These cut their work, one row of training_jobs a photo, into shards; the others are one worker each.
 SHARDED_STEPS = frozenset({"embed", "detect", "assign"})
 
-# The step whose total and done are the progress of the phase; discover only finds out how much there is.
-MEASURED_STEPS = frozenset(STEPS) - {"discover"}
-
 
 def steps_of_session(faces: bool) -> dict[str, str]:
     """The steps an ordinary session begins with, each with its first status."""
