@@ -2,16 +2,15 @@
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from trainyard.settings import FaceEngineChoice, Settings, load_settings
+from cli.weights import need_models
+from trainyard.settings import FaceEngineChoice, load_settings
 
 EXIT_FAILED = 1
-EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 
@@ -34,16 +33,16 @@ def run(
     root = _check_folder(path)
     for name in subdirectory or []:
         _check_folder(path / name)
-    _need_models(settings, faces=not no_faces, quiet=as_json)
+    need_models(settings, faces=not no_faces, quiet=as_json)
 
     from cli.display import show
     from local.run import run_session
-    from local.sessions import Wish
+    from trainyard.sessions import NewSession
 
     options: dict[str, object] = {"faces": not no_faces, "untrained": settings.untrained}
     if not no_faces:
         options["face_engine"] = settings.face_engine
-    wish = Wish(root, subdirectory or [], category, options)
+    wish = NewSession(root, [os.path.normpath(name) for name in subdirectory or []], category, options)
     with show(as_json=as_json) as display:
         summary = run_session(settings, wish, display)
     if as_json:
@@ -68,35 +67,3 @@ def _check_folder(path: Path) -> str:
     if problem:
         raise typer.BadParameter(f"{path}: {problem}.", param_hint="PATH")
     return real
-
-
-def _need_models(settings: Settings, *, faces: bool, quiet: bool) -> None:
-    """Fetch the CLIP weights with the first run; exit 2 naming the ways out where they cannot be had."""
-    from jobs.engines.download import CLIP, INSIGHTFACE, DownloadFailed, is_downloaded
-
-    problem = None
-    if not settings.untrained and not is_downloaded(CLIP, settings.models_path):
-        from cli.models import fetch_with_bar
-
-        try:
-            fetch_with_bar(CLIP, settings.models_path, quiet=quiet)
-        except DownloadFailed as error:
-            problem = error.message
-    if problem is None and faces and settings.face_engine == "insightface":
-        problem = _missing_face_models(settings, is_downloaded(INSIGHTFACE, settings.models_path))
-    if problem:
-        print(problem, file=sys.stderr)
-        raise typer.Exit(EXIT_USAGE)
-
-
-def _missing_face_models(settings: Settings, downloaded: bool) -> str | None:
-    if downloaded:
-        return None
-    from jobs.engines.insightface import find_models
-    from jobs.engines.weights import ModelMissing
-
-    try:
-        find_models(settings.models_path)
-    except ModelMissing as error:
-        return error.message
-    return None

@@ -88,8 +88,8 @@ def list_sessions(data_dir: DataDirOption = None, as_json: JsonOption = False) -
 def show(session: SessionArgument = None, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     """Progress and results of a session."""
     from cli.display import print_progress, print_summary
-    from local.summary import read_summary
     from trainyard.progress import read_progress
+    from trainyard.summary import read_summary
 
     progress, summary = _with_session(
         data_dir, session, lambda connection, id: (read_progress(connection, id), read_summary(connection, id))
@@ -106,7 +106,7 @@ def show(session: SessionArgument = None, data_dir: DataDirOption = None, as_jso
 def failures(session: SessionArgument = None, data_dir: DataDirOption = None, as_json: JsonOption = False) -> None:
     """The images that failed, and why."""
     from cli.display import print_failures
-    from local.summary import read_failures
+    from trainyard.summary import read_failures
 
     rows = _with_session(data_dir, session, read_failures)
     if as_json:

@@ -4,18 +4,9 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 
+from trainyard.folders import is_excluded
 from trainyard.photos import IMAGE_SUFFIXES
-
-
-class RootUnusable(Exception):
-    """The folder asked for cannot be read."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 @dataclass(frozen=True)
@@ -51,7 +42,7 @@ class Walk:
         while pending:
             current = pending.pop()
             for entry in self._entries(current):
-                if self._excluded(entry.name):
+                if is_excluded(entry.name, self.exclude):
                     continue
                 if self._is_folder(entry):
                     pending.append(entry.path)
@@ -75,10 +66,6 @@ class Walk:
         self.unreadable.append(unreadable)
         self.skipped += 1
 
-    def _excluded(self, name: bytes) -> bool:
-        text = os.fsdecode(name).lower()
-        return any(fnmatch(text, pattern.lower()) for pattern in self.exclude)
-
     def _file(self, entry: os.DirEntry[bytes]) -> Iterator[FoundFile]:
         suffix = os.path.splitext(entry.name)[1].lower().decode("ascii", "replace")
         if suffix not in IMAGE_SUFFIXES:
@@ -95,45 +82,3 @@ class Walk:
             yield FoundFile(entry.path, found.st_size, found.st_mtime_ns)
         else:
             self.skipped += 1
-
-
-def selected_folders(root: str, subdirectories: Sequence[str]) -> list[bytes]:
-    """The folders to walk: the selected ones without those that lie in another, or the root itself.
-
-    Raises RootUnusable for one that is missing, no folder, closed to us, or outside the root.
-    """
-    real_root = os.path.realpath(root)
-    chosen = {_real_folder(real_root, name) for name in subdirectories} or {real_root}
-    folders = sorted(chosen, key=lambda folder: folder.split(os.sep))  # what lies in a folder follows it at once
-    _check_folder(real_root)
-    outermost: list[str] = []
-    for folder in folders:
-        _check_folder(folder)
-        if not outermost or not _lies_in(folder, outermost[-1]):
-            outermost.append(folder)
-    return [os.fsencode(folder) for folder in outermost]
-
-
-def _real_folder(root: str, name: str) -> str:
-    folder = os.path.realpath(os.path.join(root, name))
-    if not _lies_in(folder, root):
-        raise RootUnusable("OutsideRoot", f"The subdirectory {name!r} leads out of {root}; name one inside it.")
-    return folder
-
-
-def _lies_in(folder: str, root: str) -> bool:
-    return os.path.commonpath([folder, root]) == root
-
-
-def _check_folder(folder: str) -> None:
-    try:
-        with os.scandir(folder):
-            return
-    except FileNotFoundError:
-        raise RootUnusable("RootNotFound", f"There is no folder {folder}; check the name, or mount it.") from None
-    except NotADirectoryError:
-        raise RootUnusable("RootNotAFolder", f"{folder} is no folder; name the folder it is in.") from None
-    except PermissionError:
-        raise RootUnusable(
-            "RootUnreadable", f"{folder} may not be read by this user; give it the right to read and enter."
-        ) from None

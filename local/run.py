@@ -11,11 +11,12 @@ import sqlalchemy as sa
 
 from local import sessions
 from local.installation import LocalInstallation
-from local.summary import read_summary
 from trainyard.database import connection_lost
 from trainyard.lifecycle import retry_due
 from trainyard.progress import Progress, read_progress
+from trainyard.sessions import NewSession
 from trainyard.settings import Settings
+from trainyard.summary import read_summary
 from trainyard.tables import training_sessions
 
 LOOK_SECONDS = 0.5
@@ -35,7 +36,7 @@ class Display(Protocol):
     def ended(self, summary: dict[str, Any]) -> None: ...
 
 
-def run_session(settings: Settings, wish: sessions.Wish, display: Display) -> dict[str, Any]:
+def run_session(settings: Settings, wish: NewSession, display: Display) -> dict[str, Any]:
     """Run (or take up) the session for `wish`; returns its summary once it has ended, or was interrupted."""
     display.starting(settings, wish.root_path)
     with _interruptible() as interrupted, LocalInstallation(settings) as installation:

@@ -19,11 +19,12 @@ from local import sessions
 from local.data_dir import postgres_data, remove_private_place
 from local.installation import LocalInstallation
 from local.postgres import EmbeddedPostgres
-from local.summary import read_summary
 from tests.engines import FakeEngines
 from trainyard.database import migrate
 from trainyard.lifecycle import ENDED, request
+from trainyard.sessions import NewSession
 from trainyard.settings import Settings
+from trainyard.summary import read_summary
 
 T = TypeVar("T")
 
@@ -82,7 +83,7 @@ class Run(LocalInstallation):
 
     def begin(self, root: Path, **options: Any) -> int:
         """Begin (or take up) the session of this folder; returns its id."""
-        wish = sessions.Wish(os.path.realpath(root), [], None, {"faces": True, "untrained": True, **options})
+        wish = NewSession(os.path.realpath(root), [], None, {"faces": True, "untrained": True, **options})
         session_id, _ = self.database.transact(lambda connection: sessions.begin(connection, wish))
         self.controller.look.set()
         return session_id

@@ -32,7 +32,8 @@ class Database:
     """One PostgreSQL database.
 
     `outage_seconds` says how long `transact` goes on trying when the connection is lost; `on_outage(error)` is
-    called once when that begins, and `on_recovery()` when it ends. `stop` ends the wait early.
+    called once when that begins, and `on_recovery()` when it ends. `stop` ends the wait early. With `pool_pre_ping`
+    a connection is asked whether it still lives before it is used: for those who do not ride an outage out.
     """
 
     def __init__(
@@ -44,13 +45,14 @@ class Database:
         on_recovery: Callable[[], None] | None = None,
         stop: threading.Event | None = None,
         pool_size: int = 5,
+        pool_pre_ping: bool = False,
     ) -> None:
         self.url = url
         self.engine = sa.create_engine(
             url,
             pool_size=pool_size,
             max_overflow=0,
-            pool_pre_ping=False,
+            pool_pre_ping=pool_pre_ping,
             pool_reset_on_return="rollback",
             connect_args={"connect_timeout": 5, "application_name": "trainyard"},
         )
@@ -112,7 +114,8 @@ def connection_lost(error: sa.exc.DBAPIError) -> bool:
 
 def first_line(error: Exception) -> str:
     """The driver's own sentence, without SQLAlchemy's statement and link around it."""
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def notify(connection: sa.Connection) -> None:

@@ -1,6 +1,7 @@
 """Settings, all of them TRAINYARD_* environment variables; a bad value names the variable and what it takes."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -57,6 +58,10 @@ class Settings(BaseSettings):
         DEFAULT_EXCLUDE, description="JSON list of globs left out by discovery"
     )
 
+    image_roots: str | None = Field(None, description="folders sessions may read, parted by colons; all when unset")
+    tokens_file: Path | None = Field(None, description="who may call the API: lines of a role and its token")
+    thumbnail_dir: Path | None = Field(None, description="where the API keeps thumbnails; in the data dir when unset")
+
     progress_weights: str | None = Field(None, description="training/faceDetection/clustering, e.g. 30/65/5")
     outage_seconds: float = Field(
         900.0, ge=0, allow_inf_nan=False, description="longest a lost database or mount is waited for"
@@ -65,7 +70,7 @@ class Settings(BaseSettings):
         1500.0, gt=0, allow_inf_nan=False, description="an attempt that commits nothing for so long ends"
     )
 
-    @field_validator("data_dir", "model_dir")
+    @field_validator("data_dir", "model_dir", "tokens_file", "thumbnail_dir")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else None
@@ -81,6 +86,22 @@ class Settings(BaseSettings):
         if value:
             parse_weights(value)
         return value
+
+    @field_validator("image_roots")
+    @classmethod
+    def _check_roots(cls, value: str | None) -> str | None:
+        if value is not None and not all(root.startswith("/") for root in value.split(":")):
+            raise ValueError("takes absolute folders parted by colons, such as /photos:/archive")
+        return value
+
+    @property
+    def allowed_roots(self) -> list[str]:
+        """The folders that may be read, every link resolved; an empty list stands for all."""
+        return [os.path.realpath(root) for root in self.image_roots.split(":")] if self.image_roots else []
+
+    @property
+    def thumbnails_path(self) -> Path:
+        return self.thumbnail_dir or self.data_dir / "thumbnails"
 
     @property
     def models_path(self) -> Path:

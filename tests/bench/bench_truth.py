@@ -20,6 +20,7 @@ from tests.bench.results import Row, at_most, percentile
 from tests.bench.stage import workplace
 from tests.pictures import astronaut, chelsea, coffee, encoded, group_photo, portrait, rocket
 from trainyard.progress import Progress, read_progress
+from trainyard.sessions import NewSession
 from trainyard.settings import load_settings
 from trainyard.steps import PHASES
 from trainyard.tables import steps, training_sessions
@@ -84,7 +85,7 @@ def _varied(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _watch(installation: LocalInstallation, root: Path) -> Watched:
-    wish = sessions.Wish(str(root), (), None, {"faces": True, "untrained": True, "face_engine": "dlib"})
+    wish = NewSession(str(root), (), None, {"faces": True, "untrained": True, "face_engine": "dlib"})
     session_id, _ = installation.database.transact(lambda connection: sessions.begin(connection, wish))
     installation.controller.look.set()
     looks: list[Look] = []

@@ -27,9 +27,10 @@ from jobs.engines.download import Download
 from jobs.engines.weights import WeightFile
 from local.data_dir import DataDir
 from local.postgres import EmbeddedPostgres
-from local.sessions import Wish, begin
+from local.sessions import begin
 from trainyard import shards
 from trainyard.database import Database
+from trainyard.sessions import NewSession
 from trainyard.shards import Overtaken, Shard, ShardKey
 from trainyard.tables import steps
 from trainyard.vectors import Vectors
@@ -95,7 +96,7 @@ def database(data_dir: Path, trainyard: Ask) -> Iterator[Database]:
 
 def begin_session(database: Database, root: Path) -> int:
     root.mkdir(exist_ok=True)
-    wish = Wish(str(root), [], None, UNTRAINED)
+    wish = NewSession(str(root), [], None, UNTRAINED)
     session_id, _ = database.transact(lambda connection: begin(connection, wish))
     return session_id
 

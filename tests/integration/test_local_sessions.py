@@ -5,13 +5,14 @@ from collections.abc import Iterator
 import pytest
 import sqlalchemy as sa
 
-from local.sessions import Wish, begin
+from local.sessions import begin
 from tests.rows import add_step, session_row
 from trainyard.database import Database
 from trainyard.lifecycle import request
+from trainyard.sessions import NewSession
 from trainyard.tables import training_sessions
 
-WISH = Wish("/photos", [], None, {"faces": True})
+WISH = NewSession("/photos", [], None, {"faces": True})
 
 
 @pytest.fixture
@@ -39,12 +40,14 @@ def test_an_unfinished_session_of_the_same_wish_is_taken_up_again(database: Data
 @pytest.mark.parametrize(
     "other",
     [
-        Wish("/elsewhere", [], None, {"faces": True}),
-        Wish("/photos", ["2020"], None, {"faces": True}),
-        Wish("/photos", [], None, {"faces": False}),
+        NewSession("/elsewhere", [], None, {"faces": True}),
+        NewSession("/photos", ["2020"], None, {"faces": True}),
+        NewSession("/photos", [], None, {"faces": False}),
     ],
 )
-def test_another_wish_gets_a_session_of_its_own_and_the_older_one_is_paused(database: Database, other: Wish) -> None:
+def test_another_wish_gets_a_session_of_its_own_and_the_older_one_is_paused(
+    database: Database, other: NewSession
+) -> None:
     first, _ = database.transact(lambda c: begin(c, WISH))
     second, resumed = database.transact(lambda c: begin(c, other))
     assert second != first
@@ -70,5 +73,5 @@ def test_a_retry_of_other_folders_waits_for_its_own_run(database: Database) -> N
     first, _ = database.transact(lambda c: begin(c, WISH))
     database.transact(lambda c: end(c, first, "failed"))
     database.transact(lambda c: request(c, first, "retry"))
-    database.transact(lambda c: begin(c, Wish("/elsewhere", [], None, {"faces": True})))
+    database.transact(lambda c: begin(c, NewSession("/elsewhere", [], None, {"faces": True})))
     assert database.transact(lambda c: session_row(c, first))["requested"] == "pause"

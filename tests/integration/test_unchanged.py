@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from jobs import cluster
-from local.sessions import Wish, begin
+from local.sessions import begin
 from tests import libraries
 from tests.local_runs import Run, data_directory, running
 from tests.natural_keys import check_vectors
 from trainyard.database import Database
+from trainyard.sessions import NewSession
 
 PHOTOS = 12
 
@@ -123,7 +124,7 @@ def test_a_clustering_whose_commit_was_not_answered_keeps_its_groups(
 
 def test_a_selected_folder_that_is_empty_keeps_nobody_waiting(run: Run, photos: Path) -> None:
     (photos / "empty").mkdir()
-    wish = Wish(os.path.realpath(photos), ["a", "empty"], None, {"faces": True, "untrained": True})
+    wish = NewSession(os.path.realpath(photos), ["a", "empty"], None, {"faces": True, "untrained": True})
     session_id, _ = run.database.transact(lambda connection: begin(connection, wish))
     run.controller.look.set()
     summary = run.ended(session_id)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.walk import RootUnusable, Walk, selected_folders
+from jobs.walk import Walk
 from tests.conftest import passable_dir
+from trainyard.folders import RootUnusable, selected_folders
 from trainyard.settings import DEFAULT_EXCLUDE
 
 NOBODY = 65534
@@ -184,7 +185,7 @@ def test_selected_subdirectories_alone_are_walked(tmp_path: Path) -> None:
 
 def test_a_folder_is_walked_once_however_often_it_is_selected(tmp_path: Path) -> None:
     fill(tmp_path, "2020/05/a.jpg", "2020/b.jpg")
-    found, _ = walk(tmp_path, "2020", "2020/05", "2020/", "2020/../2020/05")
+    found, _ = walk(tmp_path, "2020", "2020/05", "2020/", "2020/./05")
     assert found == ["2020/05/a.jpg", "2020/b.jpg"]
 
 
@@ -206,7 +207,7 @@ def test_a_selected_link_inside_the_root_is_walked_where_it_leads(tmp_path: Path
     assert folders(tmp_path, "link", "real") == ["real"]
 
 
-@pytest.mark.parametrize("name", ["..", "../other", "a/../../other", "/", "link"])
+@pytest.mark.parametrize("name", ["..", "../other", "a/../../other", "a/../a", "/", "link"])
 def test_a_subdirectory_that_leads_out_of_the_root_is_refused(tmp_path: Path, name: str) -> None:
     root = tmp_path / "root"
     (tmp_path / "other").mkdir()
@@ -249,3 +250,12 @@ def test_a_root_closed_to_us_is_told_by_name(open_dir: Path) -> None:
     with as_ordinary_user(), pytest.raises(RootUnusable, match="may not be read by this user") as refused:
         selected_folders(str(open_dir / "closed"), [])
     assert refused.value.code == "RootUnreadable"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse names that are not UTF-8")
+def test_a_root_that_leads_to_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    os.mkdir(os.fsencode(tmp_path) + b"/f\xfcnf")
+    os.symlink(b"f\xfcnf", os.fsencode(tmp_path) + b"/link")
+    with pytest.raises(RootUnusable, match="is not UTF-8; rename it") as refused:
+        selected_folders(str(tmp_path / "link"), [])
+    assert refused.value.code == "RootNotText"

@@ -1,0 +1,41 @@
+"""Whether the networks that a command is about to need are here; fetched where they may be."""
+
+import sys
+
+import typer
+
+from trainyard.settings import Settings
+
+EXIT_USAGE = 2
+
+
+def need_models(settings: Settings, *, faces: bool, quiet: bool) -> None:
+    """Fetch the CLIP weights with the first run; exit 2 naming the ways out where they cannot be had."""
+    from jobs.engines.download import CLIP, INSIGHTFACE, DownloadFailed, is_downloaded
+
+    problem = None
+    if not settings.untrained and not is_downloaded(CLIP, settings.models_path):
+        from cli.models import fetch_with_bar
+
+        try:
+            fetch_with_bar(CLIP, settings.models_path, quiet=quiet)
+        except DownloadFailed as error:
+            problem = error.message
+    if problem is None and faces and settings.face_engine == "insightface":
+        problem = _missing_face_models(settings, is_downloaded(INSIGHTFACE, settings.models_path))
+    if problem:
+        print(problem, file=sys.stderr)
+        raise typer.Exit(EXIT_USAGE)
+
+
+def _missing_face_models(settings: Settings, downloaded: bool) -> str | None:
+    if downloaded:
+        return None
+    from jobs.engines.insightface import find_models
+    from jobs.engines.weights import ModelMissing
+
+    try:
+        find_models(settings.models_path)
+    except ModelMissing as error:
+        return error.message
+    return None
