@@ -263,7 +263,7 @@ def _after_discovery(
         )
     row = connection.execute(sa.select(training_sessions.c.models).where(training_sessions.c.id == session_id)).one()
     rates = weights.measured_rates(connection, row.models or {})
-    units = _units(counts, rates, with_faces=bool((row.models or {}).get("face")))
+    units = _units(counts, rates, row.models or {})
     connection.execute(
         sa.update(training_sessions)
         .where(training_sessions.c.id == session_id)
@@ -274,10 +274,10 @@ def _after_discovery(
     )
 
 
-def _units(counts: dict[str, int], rates: dict[str, weights.Rate | None], *, with_faces: bool) -> dict[str, float]:
-    """Units of each phase that has something to do; training is never left out."""
-    units: dict[str, float] = {"training": counts.get("embed", 0)}
-    if with_faces and (counts.get("detect") or counts.get("unclustered")):
+def _units(counts: dict[str, int], rates: dict[str, weights.Rate | None], models: dict[str, Any]) -> dict[str, float]:
+    """Units of each phase that has something to do; training is left out only by a session without it."""
+    units: dict[str, float] = {"training": counts.get("embed", 0)} if models.get("clip") else {}
+    if models.get("face") and (counts.get("detect") or counts.get("unclustered")):
         if counts.get("detect"):
             units["faceDetection"] = counts["detect"]
         detection = rates.get("faceDetection")
@@ -361,12 +361,16 @@ def _blame_in_flight(connection: sa.Connection, row: sa.Row[Any]) -> None:
 
 
 def _count_images(connection: sa.Connection, session_id: int) -> None:
-    """The session's own counters, from its steps: an image that failed in both phases has failed once."""
+    """The session's own counters, from its steps: an image that failed in both phases has failed once.
+
+    Processed are the images of the first step that opens them: embed, or detect where training is skipped.
+    """
     connection.execute(
         sa.text("""
             UPDATE training_sessions SET
                 processed = coalesce((SELECT done - coalesce((counts ->> 'unchanged')::bigint, 0) FROM steps
-                                      WHERE session_id = :id AND step = 'embed'), 0),
+                                      WHERE session_id = :id AND step IN ('embed', 'detect') AND status <> 'skipped'
+                                      ORDER BY step = 'embed' DESC LIMIT 1), 0),
                 failed = coalesce((SELECT sum(failed - coalesce((counts ->> 'inherited')::bigint, 0))
                                    FROM steps WHERE session_id = :id), 0)
             WHERE id = :id

@@ -37,6 +37,7 @@ class SessionView:
     requested: str
     status: str
     faces: bool
+    training: bool  # false in a standalone face session
     started: bool
     total: int
     retry_due: bool = False
@@ -85,6 +86,7 @@ def _session(connection: sa.Connection, row: sa.Row[Any], views: dict[str, StepV
         requested=row.requested,
         status=row.status,
         faces=bool(row.options.get("faces", True)),
+        training=bool(row.options.get("training", True)),
         started=row.started_at is not None,
         total=row.total,
         retry_due=retry_under_way(row),

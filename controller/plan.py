@@ -167,7 +167,7 @@ def _plan_session(session: SessionView, snapshot: Snapshot) -> list[Action]:
 
 
 def _admit(session: SessionView) -> list[Action]:
-    return [Admit(session.id, tuple(steps_of_session(session.faces).items()))]
+    return [Admit(session.id, tuple(steps_of_session(session.faces, session.training).items()))]
 
 
 def _next_step(session: SessionView) -> StepView | None:
@@ -317,7 +317,8 @@ def _judge_success(session: SessionView, step: StepView) -> Action:
 
 
 def _finish(session: SessionView, step: StepView) -> Action:
-    if step.name == "embed" and _every_image_failed(session, step):
+    first = "embed" if session.training else "detect"  # of the steps that open the photos
+    if step.name == first and _every_image_failed(session, step):
         return FailStep(session.id, step.name, "AllImagesFailed", "Not one image could be read; see the failures.")
     return FinishStep(session.id, step.name)
 

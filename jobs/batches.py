@@ -35,6 +35,7 @@ class Photo:
     done_before: bool  # what this step makes of that content is there already
     attempts: int
     failed_before: tuple[str, str] | None  # code and sentence, when an earlier step failed it
+    category_id: int | None = None
 
     @property
     def suspect(self) -> bool:
@@ -258,6 +259,7 @@ def _photo(row: sa.Row[Any]) -> Photo:
         done_before=row.done_before,
         attempts=row.attempts,
         failed_before=failed_before,
+        category_id=row.category_id,
     )
 
 

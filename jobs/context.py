@@ -38,14 +38,16 @@ class Session:
     id: int
     root_path: str
     category_id: int | None
+    source_session_id: int | None  # of a standalone face session: whose photos it looks at; None means all
     options: Mapping[str, Any]
     models: Mapping[str, Any]
     subdirectories: tuple[str, ...]  # the selected ones, relative to the root; none means the root itself
+    folders: tuple[str, ...]  # where its photos are, real and absolute; of all photos: where any session's are
 
     @property
-    def folders(self) -> list[str]:
-        """Where the photos are: the selected subdirectories, or the root."""
-        return [os.path.realpath(os.path.join(self.root_path, name)) for name in self.subdirectories or ("",)]
+    def training(self) -> bool:
+        """False for a standalone face session, which only finds faces in photos that are known."""
+        return bool(self.options.get("training", True))
 
     @property
     def faces(self) -> bool:
@@ -60,14 +62,39 @@ class Session:
         return float(self.options.get("min_face_size_px", DEFAULT_MIN_FACE_SIZE_PX))
 
 
+# Without an owner: the folders of all sessions that ever searched any.
+FOLDERS = sa.text("""
+    SELECT DISTINCT s.root_path, coalesce(d.path, '') AS subdirectory
+    FROM training_sessions s
+    LEFT JOIN training_subdirectories d ON d.session_id = s.id AND d.selected
+    WHERE coalesce(s.id = CAST(:owner AS integer), (s.options ->> 'training')::boolean, true)
+""")
+
+
 def read_session(connection: sa.Connection, session_id: int) -> Session:
     s = training_sessions.c
     row = connection.execute(
-        sa.select(s.id, s.root_path, s.category_id, s.options, s.models).where(s.id == session_id)
+        sa.select(s.id, s.root_path, s.category_id, s.source_session_id, s.options, s.models).where(s.id == session_id)
     ).one()
     selected = connection.scalars(
         sa.select(training_subdirectories.c.path).where(
             training_subdirectories.c.session_id == session_id, training_subdirectories.c.selected
         )
     ).all()
-    return Session(row.id, row.root_path, row.category_id, row.options, row.models or {}, tuple(selected))
+    owner = row.id if row.options.get("training", True) else row.source_session_id
+    return Session(
+        id=row.id,
+        root_path=row.root_path,
+        category_id=row.category_id,
+        source_session_id=row.source_session_id,
+        options=row.options,
+        models=row.models or {},
+        subdirectories=tuple(selected),
+        folders=_folders(connection, owner),
+    )
+
+
+def _folders(connection: sa.Connection, owner: int | None) -> tuple[str, ...]:
+    """The selected subdirectories, or the root, of the session that searched them."""
+    rows = connection.execute(FOLDERS, {"owner": owner})
+    return tuple(sorted({os.path.realpath(os.path.join(row.root_path, row.subdirectory)) for row in rows}))

@@ -15,7 +15,15 @@ from jobs.batches import BatchRun, Outcome, Photo, failed_outcome, look, store_f
 from jobs.context import Context, Session, read_session
 from jobs.engines import DetectedFace, FaceEngine
 from jobs.engines.loading import card_from_json
-from jobs.face_rows import delete_stale_faces, rejected_persons, stale_faces, store_faces, store_scans
+from jobs.face_rows import (
+    SCAN_OF_PHOTO,
+    delete_stale_faces,
+    rejected_persons,
+    scan_parameters,
+    stale_faces,
+    store_faces,
+    store_scans,
+)
 from jobs.orphans import remove_orphans
 from jobs.quality import quality_score
 from jobs.streams import Streams
@@ -24,15 +32,13 @@ from trainyard.photos import PhotoError, PhotoFacts
 from trainyard.shards import Shard
 from trainyard.vectors import face_point
 
-READ = sa.text("""
-    SELECT j.position, j.attempts, j.asset_id, a.path, a.content_sha256,
-           f.asset_id IS NOT NULL AS done_before, e.error_code, e.error_message
+READ = sa.text(f"""
+    SELECT j.position, j.attempts, j.asset_id, a.path, a.content_sha256, a.category_id,
+           s.asset_id IS NOT NULL AS done_before, e.error_code, e.error_message
     FROM training_jobs j JOIN image_assets a ON a.id = j.asset_id
     LEFT JOIN training_jobs e ON e.session_id = j.session_id AND e.step = 'embed'
         AND e.asset_id = j.asset_id AND e.status = 'failed'
-    LEFT JOIN face_scans f ON f.asset_id = a.id AND f.content_sha256 = a.content_sha256
-        AND f.model_id = :model_id AND f.min_confidence <= :min_confidence
-        AND f.min_face_size_px <= :min_face_size_px
+    LEFT JOIN face_scans s ON {SCAN_OF_PHOTO}
     WHERE j.session_id = :session_id AND j.step = :step AND j.position BETWEEN :next AND :last
         AND j.status = 'pending'
     ORDER BY j.position LIMIT :limit
@@ -87,11 +93,7 @@ class DetectStep:
         self.batch_size = context.settings.detect_batch
         self.chunk_size = min(PHOTOS_PER_CHUNK, self.batch_size)
         self.model: dict[str, Any] = session.models["face"]
-        self.parameters = {
-            "model_id": self.model["id"],
-            "min_confidence": session.min_confidence,
-            "min_face_size_px": session.min_face_size_px,
-        }
+        self.parameters = scan_parameters(session, self.model["id"])
         self.prototypes = context.database.transact(
             lambda c: read_prototypes(c, session.id, self.model["id"], self.model["dimension"])
         )

@@ -33,7 +33,7 @@ from trainyard.shards import Shard
 from trainyard.vectors import image_point
 
 READ = sa.text("""
-    SELECT j.position, j.attempts, j.asset_id, a.path, a.content_sha256,
+    SELECT j.position, j.attempts, j.asset_id, a.path, a.content_sha256, a.category_id,
            e.asset_id IS NOT NULL AS done_before, NULL AS error_code, NULL AS error_message
     FROM training_jobs j JOIN image_assets a ON a.id = j.asset_id
     LEFT JOIN training_evidence e
@@ -45,12 +45,14 @@ READ = sa.text("""
 
 STORE_EVIDENCE = sa.text("""
     INSERT INTO training_evidence
-        (asset_id, content_sha256, model_id, embedding_sha256, trained, session_id, seconds)
-    SELECT r.asset_id, r.content_sha256, :model_id, r.embedding_sha256, :trained, :session_id, r.seconds
+        (asset_id, content_sha256, model_id, embedding_sha256, trained, session_id, category_id, seconds)
+    SELECT r.asset_id, r.content_sha256, :model_id, r.embedding_sha256, :trained, :session_id, r.category_id, r.seconds
     FROM unnest(CAST(:assets AS bigint[]), CAST(:contents AS bytea[]), CAST(:embeddings AS bytea[]),
-                CAST(:seconds AS float8[])) AS r (asset_id, content_sha256, embedding_sha256, seconds)
+                CAST(:categories AS integer[]), CAST(:seconds AS float8[]))
+        AS r (asset_id, content_sha256, embedding_sha256, category_id, seconds)
     ON CONFLICT (asset_id, content_sha256, model_id) DO UPDATE
-    SET embedding_sha256 = excluded.embedding_sha256, session_id = excluded.session_id, seconds = excluded.seconds
+    SET embedding_sha256 = excluded.embedding_sha256, session_id = excluded.session_id,
+        category_id = excluded.category_id, seconds = excluded.seconds
 """)
 
 DROP_OLD_EVIDENCE = sa.text("""
@@ -142,7 +144,7 @@ class EmbedStep:
         return {
             "path": outcome.photo.path.decode("utf-8", "backslashreplace"),
             "created_at": created,
-            "category_id": self.session.category_id,
+            "category_id": outcome.photo.category_id,
             "asset_id": outcome.photo.asset_id,
         }
 
@@ -166,6 +168,7 @@ class EmbedStep:
                 {
                     **rows,
                     "embeddings": [embedding_sha256(o.result) for o, _ in new],
+                    "categories": [o.photo.category_id for o, _ in new],
                     "seconds": [o.seconds for o, _ in new],
                     "trained": self.model["trained"],
                     "session_id": self.session.id,

@@ -1,7 +1,7 @@
 """Rows of faces, written a batch at a time."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -12,6 +12,10 @@ from jobs.embed import embedding_sha256
 
 if TYPE_CHECKING:  # detect imports this module
     from jobs.detect import Face
+
+# Whether a scan `s` is of the photo `a` as it is, and good enough for these thresholds.
+SCAN_OF_PHOTO = """s.asset_id = a.id AND s.content_sha256 = a.content_sha256 AND s.model_id = :model_id
+        AND s.min_confidence <= :min_confidence AND s.min_face_size_px <= :min_face_size_px"""
 
 # A face found again keeps its person and its group.
 STORE_FACES = sa.text("""
@@ -60,6 +64,22 @@ DROP_OLD_SCANS = sa.text("""
     USING unnest(CAST(:assets AS bigint[]), CAST(:contents AS bytea[])) AS r (asset_id, content_sha256)
     WHERE s.asset_id = r.asset_id AND s.model_id = :model_id AND s.content_sha256 <> r.content_sha256
 """)
+
+
+def scan_parameters(session: Session, model_id: int) -> dict[str, Any]:
+    """Parameters of SCAN_OF_PHOTO."""
+    return {
+        "model_id": model_id,
+        "min_confidence": session.min_confidence,
+        "min_face_size_px": session.min_face_size_px,
+    }
+
+
+def count_unclustered(connection: sa.Connection, model_id: int) -> int:
+    """Faces that clustering will look at, as far as they are known."""
+    count = sa.text("SELECT count(*) FROM face_instances WHERE model_id = :id AND person_id IS NULL")
+    return int(connection.execute(count, {"id": model_id}).scalar_one())
+
 
 STALE = "FROM face_instances WHERE model_id = :model_id AND asset_id = ANY(:assets) AND NOT id = ANY(:kept)"
 

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from trainyard.database import notify
-from trainyard.steps import PHASES
+from trainyard.steps import PHASES, Phase
 from trainyard.tables import steps as steps_table
 from trainyard.tables import training_sessions
 
@@ -59,7 +59,14 @@ def phase_status(statuses: list[str]) -> str:
 
 
 def phase_statuses(by_step: Mapping[str, str]) -> dict[str, str]:
-    return {phase.name: phase_status([by_step[step] for step in phase.steps if step in by_step]) for phase in PHASES}
+    """Every phase's status. One whose counting steps are all skipped is skipped, whatever discover does for others."""
+    return {phase.name: _phase_status(phase, by_step) for phase in PHASES}
+
+
+def _phase_status(phase: Phase, by_step: Mapping[str, str]) -> str:
+    if {by_step[step] for step in phase.counting_steps if step in by_step} == {"skipped"}:
+        return "skipped"
+    return phase_status([by_step[step] for step in phase.steps if step in by_step])
 
 
 def overall_status(by_step: Mapping[str, str], *, started: bool) -> str:

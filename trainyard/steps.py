@@ -11,6 +11,11 @@ class Phase:
     name: str
     steps: tuple[str, ...]
 
+    @property
+    def counting_steps(self) -> tuple[str, ...]:
+        """The steps whose units are the phase's progress; discover finds out how many there are."""
+        return tuple(step for step in self.steps if step != "discover")
+
 
 PHASES = (
     Phase("training", ("discover", "embed")),
@@ -25,7 +30,8 @@ PHASE_OF_STEP = {step: phase.name for phase in PHASES for step in phase.steps}
 SHARDED_STEPS = frozenset({"embed", "detect", "assign"})
 
 
-def steps_of_session(faces: bool) -> dict[str, str]:
-    """The steps an ordinary session begins with, each with its first status."""
+def steps_of_session(faces: bool, training: bool = True) -> dict[str, str]:
+    """The steps a session begins with, each with its first status; a standalone face session has no training."""
+    embed = "pending" if training else "skipped"
     later = "pending" if faces else "skipped"
-    return {"discover": "pending", "embed": "pending", "detect": later, "cluster": later}
+    return {"discover": "pending", "embed": embed, "detect": later, "cluster": later}

@@ -273,6 +273,7 @@ training_evidence = Table(
     Column("embedding_sha256", LargeBinary, nullable=False),
     Column("trained", Boolean, nullable=False),
     Column("session_id", ForeignKey("training_sessions.id"), nullable=False),
+    Column("category_id", ForeignKey("categories.id")),  # in the point's payload; the photo's own is its asset's
     Column("seconds", Double, nullable=False),
     _time("created_at", required=True),
     PrimaryKeyConstraint("asset_id", "content_sha256", "model_id"),

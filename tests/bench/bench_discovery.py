@@ -12,6 +12,8 @@ import sqlalchemy as sa
 from jobs import discover
 from jobs.context import read_session
 from jobs.engines.loading import Engines
+from jobs.networks import Resolved
+from jobs.subdirectories import SubdirectoryCounts
 from jobs.walk import FoundFile, Walk
 from tests.bench.results import Row
 from tests.bench.stage import Stage, fresh_stage, postgres_server, workplace
@@ -78,8 +80,9 @@ def _collect(stage: Stage) -> float:
     key = stage.prepare(stage.begin_session(ROOT, {}), "discover")
     shard = stage.database.transact(lambda connection: shards.claim(connection, key, "bench"))
     session = stage.database.transact(lambda connection: read_session(connection, key.session_id))
+    walk, subdirectories = cast(Walk, MadeUpWalk()), SubdirectoryCounts(session)
     begun = time.perf_counter()
-    discover._collect(stage.context, session, shard, cast(Walk, MadeUpWalk()), Future())
+    discover._collect(stage.context, session, shard, walk, Future(), subdirectories)
     return time.perf_counter() - begun
 
 
@@ -89,9 +92,10 @@ def _settle(stage: Stage) -> float:
     )
     session = stage.database.transact(lambda connection: read_session(connection, session_id))
     shard = stage.database.transact(lambda c: shards.claim(c, shards.ShardKey(session_id, "discover", 1, 0), "bench"))
-    resolved = discover.Resolved(_model(stage, "clip"), _model(stage, "face"), "cpu")
+    resolved = Resolved(_model(stage, "clip"), _model(stage, "face"), "cpu")
     walk = cast(Walk, MadeUpWalk())
     begun = time.perf_counter()
+    stage.database.transact(lambda c: discover._write_assets(c, session, shard))
     stage.database.transact(lambda c: discover._settle(c, session, shard, resolved, walk))
     return time.perf_counter() - begun
 

@@ -10,12 +10,13 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from tests.conftest import execute, url_of
-from tests.rows import add_session, add_step
-from trainyard.database import MIGRATION_LOCK, SchemaMismatch, check_schema, migrate
+from tests.rows import add_model, add_photos, add_session, add_step
+from trainyard.database import MIGRATION_LOCK, SchemaMismatch, _alembic_config, check_schema, migrate
 from trainyard.tables import installation, metadata, shards
 
 REPOSITORY = Path(__file__).parents[2]
@@ -107,7 +108,7 @@ def waiting_at_the_lock(connection: sa.Connection) -> int:
 
 def test_a_database_without_a_schema_is_told_with_what_to_do(empty_url: str) -> None:
     engine = sa.create_engine(empty_url, poolclass=sa.NullPool)
-    told = r"version none, .* needs 0001. Run `trainyard migrate`"
+    told = r"version none, .* needs 0002. Run `trainyard migrate`"
     with engine.connect() as connection, pytest.raises(SchemaMismatch, match=told):
         check_schema(connection)
 
@@ -165,18 +166,94 @@ def test_a_running_face_session_counts_its_attempt_and_no_other(connection: sa.C
     assert (seen["min_confidence"], seen["min_face_size"]) == (0.5, 20)
 
 
+STANDALONE = {"faces": True, "training": False}
+
+
 def test_a_standalone_face_session_points_at_the_session_it_was_asked_for(connection: sa.Connection) -> None:
-    source = add_session(connection)
-    standalone = add_session(connection, source_session_id=source)
+    source = add_session(connection, options={"faces": False})
+    standalone = add_session(connection, source_session_id=source, options=STANDALONE)
+    of_all_photos = add_session(connection, root_path="/", options=STANDALONE)
     for step in ("discover", "embed", "cluster"):
         add_step(connection, standalone, step, "skipped")
     add_step(connection, standalone, "assign", "running", total=9)
     seen = face_sessions(connection)
-    assert {id: row["training_session_id"] for id, row in seen.items()} == {standalone: source}
+    pointing = {id: row["training_session_id"] for id, row in seen.items()}
+    assert pointing == {standalone: source, of_all_photos: None}
+
+
+def test_a_standalone_face_session_is_one_before_it_has_steps(connection: sa.Connection) -> None:
+    ordinary, standalone = add_session(connection), add_session(connection, options=STANDALONE)
+    seen = face_sessions(connection)
+    assert ordinary not in seen
+    row = seen[standalone]
+    assert (row["status"], row["total_images"], row["processed_images"], row["faces_detected"]) == ("pending", 0, 0, 0)
+    assert (row["clusters_created"], row["started_at"], row["completed_at"]) == (0, None, None)
+
+
+def test_a_standalone_face_session_shows_the_sessions_status_and_times(connection: sa.Connection) -> None:
+    """Also when there was nothing to find, or when it failed before its faces began."""
+    ended = sa.func.now()
+    nothing = add_session(connection, options=STANDALONE, status="completed", started_at=ended, completed_at=ended)
+    for step in ("embed", "detect", "cluster"):
+        add_step(connection, nothing, step, "skipped")
+    failed = add_session(connection, options=STANDALONE, status="failed", completed_at=ended)
+    add_step(connection, failed, "discover", "failed")
+    add_step(connection, failed, "detect")
+    seen = face_sessions(connection)
+    assert {id: row["status"] for id, row in seen.items()} == {nothing: "completed", failed: "failed"}
+    assert seen[nothing]["started_at"] is not None
+    assert all(row["completed_at"] is not None for row in seen.values())
+
+
+@pytest.mark.parametrize(
+    ("session", "detect", "shown"),
+    [
+        ("running", "pending", "pending"),
+        ("running", "running", "running"),
+        ("running", "completed", "completed"),  # clustering runs
+        ("paused", "pending", "paused"),
+        ("failed", "pending", "failed"),  # nobody need wait for faces that will not be looked for
+        ("failed", "completed", "completed"),  # clustering failed
+        ("cancelled", "cancelled", "cancelled"),
+        ("completed", "skipped", "skipped"),
+    ],
+)
+def test_an_ordinary_sessions_face_session_shows_what_becomes_of_its_faces(
+    connection: sa.Connection, session: str, detect: str, shown: str
+) -> None:
+    id = add_session(connection, status=session)
+    add_step(connection, id, "detect", detect)
+    assert face_sessions(connection)[id]["status"] == shown
 
 
 def test_sessions_without_faces_and_deleted_ones_are_no_face_sessions(connection: sa.Connection) -> None:
-    without, deleted = add_session(connection), add_session(connection, deleted_at=sa.func.now())
+    without = add_session(connection, options={"faces": False})
+    deleted = add_session(connection, deleted_at=sa.func.now())
+    add_session(connection, options=STANDALONE, deleted_at=sa.func.now())
     add_step(connection, without, "detect", "skipped")
     add_step(connection, deleted, "detect", "completed")
     assert face_sessions(connection) == {}
+
+
+def test_evidence_of_an_older_version_knows_the_category_its_point_was_given(empty_url: str) -> None:
+    engine = sa.create_engine(empty_url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        config = _alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(sa.text("INSERT INTO categories (name) VALUES ('Holiday')"))
+        model, photos = add_model(connection, "clip"), add_photos(connection, 2)
+        for photo, category_id in zip(photos, (1, None), strict=True):
+            session = add_session(connection, category_id=category_id)
+            connection.execute(
+                sa.text("""
+                    INSERT INTO training_evidence
+                        (asset_id, content_sha256, model_id, embedding_sha256, trained, session_id, seconds)
+                    VALUES (:photo, 'c', :model, 'e', false, :session, 0)
+                """),
+                {"photo": photo, "model": model, "session": session},
+            )
+    migrate(empty_url)
+    with engine.connect() as connection:
+        known = connection.execute(sa.text("SELECT asset_id, category_id FROM training_evidence ORDER BY asset_id"))
+        assert known.all() == [(photos[0], 1), (photos[1], None)]

@@ -123,6 +123,32 @@ def test_a_failed_face_phase_leaves_training_completed_and_clustering_not_begun(
     }
 
 
+@pytest.mark.parametrize("discover", ["pending", "running", "paused", "completed", "failed", "cancelled"])
+def test_a_standalone_face_session_skips_training_from_its_first_second(discover: str) -> None:
+    statuses = steps(discover, "skipped", "pending", "pending")
+    assert phase_statuses(statuses)["training"] == "skipped"
+    assert phase_statuses(statuses)["faceDetection"] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("by_step", "started", "overall"),
+    [
+        (steps("pending", "skipped", "pending", "pending"), False, "pending"),
+        (steps("running", "skipped", "pending", "pending"), True, "running"),
+        (steps("completed", "skipped", "running", "pending"), True, "running"),
+        (steps("paused", "skipped", "pending", "pending"), True, "paused"),
+        (steps("failed", "skipped", "pending", "pending"), True, "failed"),
+        (steps("completed", "skipped", "completed", "running"), True, "running"),
+        (steps("completed", "skipped", "completed", "completed"), True, "completed"),
+        (steps("completed", "skipped", "skipped", "skipped"), True, "completed"),
+    ],
+)
+def test_a_standalone_face_session_follows_all_of_its_steps(
+    by_step: dict[str, str], started: bool, overall: str
+) -> None:
+    assert overall_status(by_step, started=started) == overall
+
+
 def test_a_session_is_active_while_any_phase_is() -> None:
     """No combination of steps is settled over all and active in a phase: a client that polls misses nothing."""
     for discover in SETTLED:
@@ -146,3 +172,12 @@ def test_every_step_is_in_one_phase() -> None:
     assert set(STEPS) >= SHARDED_STEPS
     assert set(steps_of_session(faces=True).values()) == {"pending"}
     assert steps_of_session(faces=False) == steps("pending", "pending", "skipped", "skipped")
+    assert steps_of_session(faces=True, training=False) == steps("pending", "skipped", "pending", "pending")
+
+
+def test_discover_counts_nothing_of_its_phase() -> None:
+    assert {phase.name: phase.counting_steps for phase in PHASES} == {
+        "training": ("embed",),
+        "faceDetection": ("detect", "assign"),
+        "clustering": ("cluster",),
+    }

@@ -68,6 +68,7 @@ def session(*current: StepView, id: int = 1, **columns: Any) -> SessionView:
         "requested": "run",
         "status": overall_status(statuses, started=started),
         "faces": True,
+        "training": True,
         "total": 100,
         "faces_to_cluster": True,
     }
@@ -217,6 +218,65 @@ EVERY_ONE = replace(ALL_BUT_ONE, failed=100)
     ),
 )
 def test_a_failed_image_is_fatal_only_when_every_one_failed(case: Situation) -> None:
+    check(case)
+
+
+def standalone(*current: StepView, **columns: Any) -> SessionView:
+    """A standalone face session: as `session`, without training."""
+    return session(*current, StepView("embed", "skipped"), training=False, **columns)
+
+
+DETECTED = job("detect", "succeeded")
+NO_TRAINING = (WITH_FACES[0], ("embed", "skipped"), *WITH_FACES[2:])
+
+
+@table(
+    situation("new", new_session(training=False, root_path="/"), [], Admit(1, NO_TRAINING)),
+    situation("just admitted", standalone(pending("discover", total=None)), [], StartAttempt(1, "discover")),
+    situation("just discovered", standalone(pending("detect")), [], StartAttempt(1, "detect")),
+    situation("nothing to scan", standalone(pending("detect", total=0)), [], FinishStep(1, "detect", "skipped")),
+    situation(
+        "nothing to scan, but faces to group",
+        standalone(pending("cluster"), StepView("detect", "skipped")),
+        [],
+        StartAttempt(1, "cluster"),
+    ),
+    situation(
+        "every photo failed",
+        standalone(running("detect", EVERY_ONE)),
+        [DETECTED],
+        replace(ALL_FAILED, step="detect"),
+        RemoveJob(DETECTED),
+    ),
+    situation(
+        "every photo that was not scanned before failed",
+        standalone(running("detect", EVERY_ONE), total=101),
+        [DETECTED],
+        FinishStep(1, "detect"),
+        RemoveJob(DETECTED),
+    ),
+    situation(
+        "about all photos, behind a session of some",
+        [session(running("embed")), standalone(pending("discover", total=None), id=2, root_path="/")],
+        [job("embed")],
+        Wait(2, ("Queued", "Session 1 works on the same folders (/photos) first.")),
+    ),
+    situation(
+        "about all photos, before a session of some",
+        [standalone(running("detect"), root_path="/"), session(id=2)],
+        [job("detect")],
+        Wait(2, ("Queued", "Session 1 works on the same folders (/) first.")),
+    ),
+    situation("to be paused", standalone(pending("detect"), requested="pause"), [], Pause(1, "detect")),
+    situation("to be cancelled", standalone(pending("detect"), requested="cancel"), [], Cancel(1)),
+    situation(
+        "to be retried",
+        standalone(replace(pending("detect"), status="failed"), retry_due=True),
+        [],
+        Reopen(1),
+    ),
+)
+def test_a_standalone_face_session_is_led_past_training(case: Situation) -> None:
     check(case)
 
 

@@ -42,6 +42,13 @@ def test_the_weights_that_remain_are_scaled_to_100() -> None:
     )
 
 
+def test_without_training_the_faces_share_it_all() -> None:
+    faces = {"faceDetection": 1000.0, "clustering": 500.0}
+    assert phase_weights(faces, {}) == pytest.approx({"faceDetection": 100 * 65 / 70, "clustering": 100 * 5 / 70})
+    assert phase_weights(faces, RATES) == pytest.approx({"faceDetection": 100 * 17 / 18, "clustering": 100 / 18})
+    assert phase_weights({}, RATES) == {}
+
+
 def test_pinned_weights_override_what_was_measured() -> None:
     pinned = {"training": 50.0, "faceDetection": 40.0, "clustering": 10.0}
     assert phase_weights(UNITS, RATES, pinned) == pytest.approx(pinned)
