@@ -1,7 +1,7 @@
 """Progress that can be believed: read from the rows of steps and shards, never from those of images."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,7 @@ class Progress:
     waiting: Waiting | None
     percentage: float
     eta_seconds: float | None
+    phase_eta_seconds: float | None  # of the phase that runs, alone
     files_found: int
     phases: dict[str, PhaseProgress]
     steps: dict[str, StepProgress] = field(default_factory=dict)
@@ -68,7 +69,7 @@ class Progress:
 
 
 READ = sa.text("""
-    SELECT s.status AS overall_status, s.requested, s.weights, s.total AS images,
+    SELECT s.id, s.status AS overall_status, s.requested, s.weights, s.total AS images,
            s.waiting_code, s.waiting_message, s.waiting_since,
            st.step, st.status, st.attempt, st.total, st.done, st.failed, st.seconds,
            coalesce(h.done, 0) AS shards_done, coalesce(h.failed, 0) AS shards_failed, h.total AS shards_total,
@@ -83,15 +84,27 @@ READ = sa.text("""
         WHERE st.status = 'running' AND shards.session_id = st.session_id AND shards.step = st.step
             AND shards.attempt = st.attempt
     ) h ON true
-    WHERE s.id = :session_id AND s.deleted_at IS NULL
+    WHERE s.id = ANY(:ids) AND s.deleted_at IS NULL
 """)
 
 
 def read_progress(connection: sa.Connection, session_id: int) -> Progress:
     """The session's progress in one query over its steps and shards. Raises NoSuchSession."""
-    rows = connection.execute(READ, {"session_id": session_id}).all()
-    if not rows:
+    found = read_many(connection, [session_id])
+    if session_id not in found:
         raise NoSuchSession(f"There is no session {session_id}.")
+    return found[session_id]
+
+
+def read_many(connection: sa.Connection, session_ids: Sequence[int]) -> dict[int, Progress]:
+    """The same of several sessions, also in one query; ids of no session are left out."""
+    rows: dict[int, list[sa.Row[Any]]] = {}
+    for row in connection.execute(READ, {"ids": list(session_ids)}):
+        rows.setdefault(row.id, []).append(row)
+    return {session_id: _of_session(session_id, its) for session_id, its in rows.items()}
+
+
+def _of_session(session_id: int, rows: list[sa.Row[Any]]) -> Progress:
     head = rows[0]
     waiting = Waiting(head.waiting_code, head.waiting_message, head.waiting_since) if head.waiting_code else None
     return compute(
@@ -138,13 +151,16 @@ def compute(
             shown.get(phase.name, 0.0) if shown is not None else None,
             [steps[name] for name in phase.steps if name in steps and name != "discover"],
         )
+    may_tell = overall_status == "running" and requested == "run" and waiting is None
+    phase_eta_seconds, later_seconds = _eta(phases, steps) if may_tell else (None, 0.0)
     return Progress(
         session_id=session_id,
         overall_status=overall_status,
         requested=requested,
         waiting=waiting,
         percentage=_overall_percentage(overall_status, phases),
-        eta_seconds=_eta(overall_status, requested, waiting, phases, steps),
+        eta_seconds=None if phase_eta_seconds is None else phase_eta_seconds + later_seconds,
+        phase_eta_seconds=phase_eta_seconds,
         files_found=steps["discover"].done if "discover" in steps else 0,
         phases=phases,
         steps=dict(steps),
@@ -200,27 +216,19 @@ def _overall_percentage(overall_status: str, phases: Mapping[str, PhaseProgress]
     return floor_percentage(sum((phase.weight or 0.0) * _fraction(phase) for phase in phases.values()))
 
 
-def _eta(
-    overall_status: str,
-    requested: str,
-    waiting: Waiting | None,
-    phases: Mapping[str, PhaseProgress],
-    steps: Mapping[str, StepProgress],
-) -> float | None:
-    """Seconds left, from the phase that runs at its own rate and the later ones by their weights; else null."""
-    if overall_status != "running" or requested != "run" or waiting is not None:
-        return None
+def _eta(phases: Mapping[str, PhaseProgress], steps: Mapping[str, StepProgress]) -> tuple[float | None, float]:
+    """Seconds left of the phase that runs, at its own rate (null without evidence), and of the later ones."""
     running = next((step for step in steps.values() if step.status == "running"), None)
     if running is None or running.step == "discover" or not running.total:
-        return None
+        return None, 0.0
     name = next(phase.name for phase in PHASES if running.step in phase.steps)
     weight = phases[name].weight or 0.0
     seconds_per_unit = _seconds_per_unit(running, weight * _seconds_per_weight(phases, steps, without=name))
     if seconds_per_unit is None:
-        return None
+        return None, 0.0
     left = max((running.total - running.done) * seconds_per_unit - running.seconds_since_commit, 0.0)
     later = sum(p.weight or 0.0 for other, p in phases.items() if other != name and p.status not in SETTLED)
-    return left + later * _seconds_per_weight(phases, steps)
+    return left, later * _seconds_per_weight(phases, steps)
 
 
 def _seconds_per_unit(running: StepProgress, expected_seconds: float) -> float | None:

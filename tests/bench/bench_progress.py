@@ -100,7 +100,7 @@ def _timing(database: Database, session_id: int) -> Row:
 def _tables(database: Database, session_id: int) -> Row:
     """What EXPLAIN says the read touches."""
     explain = sa.text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {READ.text}")
-    answer = database.transact(lambda c: c.execute(explain, {"session_id": session_id}).scalar_one())
+    answer = database.transact(lambda c: c.execute(explain, {"ids": [session_id]}).scalar_one())
     plan = json.loads(answer)[0] if isinstance(answer, str) else answer[0]
     touched = relations(plan["Plan"])
     note = f"{plan['Execution Time']:.2f} ms in the server, {plan['Plan']['Shared Hit Blocks']} blocks"

@@ -87,7 +87,7 @@ def scans(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def explain(connection: sa.Connection, session_id: int) -> list[Mapping[str, Any]]:
     analyzed = sa.text(f"EXPLAIN (ANALYZE, FORMAT JSON) {READ.text}")
-    answer = connection.execute(analyzed, {"session_id": session_id}).scalar_one()
+    answer = connection.execute(analyzed, {"ids": [session_id]}).scalar_one()
     return list(scans(answer[0]["Plan"]))
 
 
