@@ -50,7 +50,9 @@ def job(
     succeed before somebody changes something. 1: anything else, a failed attempt.
     """
     from jobs.outcomes import EXIT_COME_BACK, EXIT_WRONG_CONFIGURATION, WrongConfiguration
+    from trainyard.logs import log_to_stderr
 
+    log_to_stderr()
     try:
         code, message = _run_shard(step, session, attempt)
     except (BadSetting, WrongConfiguration) as error:
@@ -71,10 +73,11 @@ def controller() -> None:
     from controller.loop import Controller
     from jobs.worker import worker_name
     from local.jobs import LocalJobs
+    from trainyard.logs import log_to_stderr
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    log_to_stderr()
     settings = load_settings()
-    with _stop_signals() as stop, _context(settings, stop) as context:
+    with stop_signals() as stop, _context(settings, stop) as context:
         held = lease.take(context.database, worker_name())
         jobs = LocalJobs(context, changed=lambda: loop.look.set())
         loop = Controller(
@@ -98,12 +101,17 @@ def _run_shard(step: str, session: int, attempt: int) -> tuple[int, str]:
     from jobs.outcomes import EXIT_COME_BACK, EXIT_WRONG_CONFIGURATION, ComeBackLater
     from jobs.worker import run_shard
     from trainyard.database import DatabaseUnavailable, SchemaMismatch
+    from trainyard.logs import log_context
     from trainyard.shards import NoSuchShard, Overtaken
     from trainyard.vectors import VectorsBusy, VectorsUnavailable, VectorsUnusable
 
     key = _shard_key(step, session, attempt)
     try:
-        with _stop_signals() as stop, _context(load_settings(), stop) as context:
+        with (
+            log_context(session=key.session_id, step=key.step, shard=key.index),
+            stop_signals() as stop,
+            _context(load_settings(), stop) as context,
+        ):
             run_shard(context, key)
     except (ComeBackLater, Overtaken, DatabaseUnavailable, VectorsUnavailable, VectorsBusy) as error:
         return EXIT_COME_BACK, f"{key}: {error}"
@@ -129,14 +137,15 @@ def _context(settings: Settings, stop: threading.Event) -> "Iterator[Context]":
     from jobs.worker import worker_name
     from trainyard.database import Database, check_schema
 
-    url = _database_url(settings)
-    database = Database(url, outage_seconds=settings.outage_seconds, on_outage=_say_outage, stop=stop)
-    with closing(database), closing(_vectors(settings)) as vectors:
+    database = Database(
+        database_url(settings), outage_seconds=settings.outage_seconds, on_outage=_say_outage, stop=stop
+    )
+    with closing(database), closing(open_vectors(settings)) as vectors:
         database.transact(check_schema)
         yield Context(database, vectors, settings, Engines(settings), stop, worker_name())
 
 
-def _database_url(settings: Settings) -> str:
+def database_url(settings: Settings) -> str:
     named = {"TRAINYARD_DATABASE_URL": settings.database_url, "TRAINYARD_QDRANT_URL": settings.qdrant_url}
     missing = [name for name, value in named.items() if value is None]
     if len(missing) == 1:
@@ -158,7 +167,7 @@ def _running_postgres(settings: Settings) -> str:
     return url
 
 
-def _vectors(settings: Settings) -> "Vectors":
+def open_vectors(settings: Settings) -> "Vectors":
     from trainyard.vectors import Vectors
 
     if settings.qdrant_url is None:
@@ -174,7 +183,7 @@ def _say_outage(error: Exception) -> None:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
+def stop_signals() -> Iterator[threading.Event]:
     """An event that SIGTERM and Ctrl-C set; a second Ctrl-C ends the process as a kill would."""
     stop = threading.Event()
 

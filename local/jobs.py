@@ -11,6 +11,7 @@ from controller.backend import JobSpec, ObservedJob
 from jobs.context import Context
 from jobs.outcomes import ComeBackLater, WrongConfiguration
 from jobs.worker import run_shard, worker_name
+from trainyard.logs import log_context
 from trainyard.shards import Overtaken, ShardKey
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,8 @@ class LocalJobs:
         context = replace(self._context, stop=job.stop, worker=worker_name())
         try:
             for index in range(spec.shards):
-                run_shard(context, ShardKey(spec.session_id, spec.step, spec.attempt, index))
+                with log_context(session=spec.session_id, step=spec.step, shard=index):
+                    run_shard(context, ShardKey(spec.session_id, spec.step, spec.attempt, index))
             end = replace(job.seen, state="succeeded")
         except ComeBackLater:
             end = replace(job.seen, state="stopped" if job.stop.is_set() else "come_back")
