@@ -27,6 +27,7 @@ NAMESPACE = UUID("0f9a6d5e-51c5-5b7e-9d0c-6a1f5f1b7c11")  # any fixed one: the i
 PAGE = 10_000  # points a scroll of a server; ids alone are some 40 bytes each
 EVERYTHING = 2**31 - 1  # the local engine sorts and filters all points anew for every page: one page, then
 SERVER_TIMEOUT_SECONDS = 60
+FILTERED = frozenset({"asset_id", "category_id"})  # fields of points, whole numbers
 SMALLEST_NORM_ERROR = 1e-3  # float32 normalisation is good to 1e-6; more means nobody normalised
 
 P = ParamSpec("P")
@@ -134,6 +135,11 @@ class Vectors:
             self._client.close()
 
     @_guarded
+    def ping(self) -> None:
+        """Return when the engine takes requests."""
+        self._client.get_collections()
+
+    @_guarded
     def ensure_collection(self, name: str, dimension: int, model: str) -> None:
         """Make the collection when absent; `model` is the identity of the weights its vectors are from.
 
@@ -143,11 +149,17 @@ class Vectors:
             self._create(name, dimension, model)
         if self._folder:
             _write_ahead(self._folder / "collection" / name / "storage.sqlite")
-        config = self._client.get_collection(name).config
-        found = _identity(config.params.vectors, config.metadata)
+        collection = self._client.get_collection(name)
+        found = _identity(collection.config.params.vectors, collection.config.metadata)
         wanted = (dimension, models.Distance.DOT.value, model)
         if found != wanted:
             raise WrongCollection(_difference(self.place, name, found, wanted))
+        if not self._folder:
+            self._index(name, collection.payload_schema)
+
+    @_guarded
+    def has_collection(self, name: str) -> bool:
+        return self._client.collection_exists(name)
 
     @_guarded
     def upsert(
@@ -235,6 +247,11 @@ class Vectors:
         except UnexpectedResponse as error:
             if error.status_code != 409:  # another worker was quicker
                 raise
+
+    def _index(self, name: str, indexed: Mapping[str, Any]) -> None:
+        """Have a server find points by what is filtered by; without an index it looks at every point."""
+        for field in FILTERED - indexed.keys():
+            self._client.create_payload_index(name, field, models.PayloadSchemaType.INTEGER, wait=True)
 
     def _scroll(self, collection: str, where: Where, fields: list[str] | bool) -> Iterator[tuple[UUID, dict[str, Any]]]:
         offset: Any = None

@@ -21,7 +21,7 @@ from jobs.engines.devices import cpu_count
 from tests.bench.results import Row
 
 # The order is that of the table; each is a module `bench_<name>` with `measure()`.
-PARTS = ("embed", "detect", "clustering", "progress", "discovery", "memory", "gpu", "truth")
+PARTS = ("embed", "detect", "clustering", "progress", "discovery", "memory", "api", "page", "gpu", "truth")
 OUTPUT = Path("bench.json")
 VERSIONS = ("torch", "open_clip_torch", "onnxruntime", "pillow", "qdrant-client", "insightface", "dlib-bin", "numpy")
 _CLUSTERING = {"name", "seconds", "peak_mib", "target", "met"}  # columns that are shown; the rest are figures

@@ -1,0 +1,64 @@
+"""The API as one ASGI app, made from its services."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from anyio import to_thread
+from fastapi import Depends, FastAPI
+from fastapi.security import HTTPBearer
+
+from api import problems
+from api.access import Access
+from api.page import mount_page
+from api.routes import (
+    categories,
+    directories,
+    docs,
+    events,
+    face_sessions,
+    health,
+    images,
+    metrics,
+    progress,
+    sessions,
+    sign_in,
+    system,
+)
+from api.services import Services
+
+# Routes are plain functions in threads, each with a connection of the pool while it runs: no more threads than these.
+CONNECTIONS = 16
+
+ROUTES = (
+    progress, events, sessions, face_sessions, categories, directories, images,
+    system, sign_in, health, metrics, docs,
+)  # fmt: skip
+
+
+def create_app(services: Services) -> FastAPI:
+    app = FastAPI(
+        title="Trainyard",
+        version=version("trainyard"),
+        description="Photos in; embeddings, faces, groups of the same person and one progress number out.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=_lifespan,
+    )
+    app.state.services = services
+    problems.install(app)
+    bearer = Depends(HTTPBearer(auto_error=False, description="Needed where the server has tokens."))
+    for module in ROUTES:
+        app.include_router(module.router, dependencies=[bearer] if module.router.prefix.startswith("/api/") else [])
+    mount_page(app)
+    metrics.observe(app)
+    app.add_middleware(Access, tokens=services.tokens)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    to_thread.current_default_thread_limiter().total_tokens = CONNECTIONS
+    yield
+    app.state.services.stream.close()
+    app.state.services.thumbnails.close()
