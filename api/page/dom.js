@@ -1,0 +1,24 @@
+// Elements without markup: what is given as text stays text, so no path or message is ever read as HTML.
+
+/** An element with attributes (null and false are left out), `on…` listeners, and children (null is left out). */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+/** Set an element's text only when it differs, so that assistive technology is not told the same again. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Show or hide; a text of none hides. */
+export function setOptionalText(node, text) {
+  setText(node, text ?? "");
+  node.hidden = !text;
+}

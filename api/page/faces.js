@@ -1,0 +1,30 @@
+// What looking for faces has found.
+
+import { get } from "/page/api.js";
+import { element } from "/page/dom.js";
+import { count } from "/page/words.js";
+
+const FOUND = [
+  ["facesDetected", "faces found"],
+  ["facesAssignedToPersons", "assigned to people"],
+  ["suggestionsCreated", "suggestions"],
+  ["clustersCreated", "new groups"],
+];
+
+/** The card, hidden until face detection is completed. */
+export function faceCard({ sessionId, signal }) {
+  const numbers = element("dl", { class: "numbers" });
+  const node = element(
+    "section", { class: "card", hidden: true, "aria-label": "Faces" }, element("h2", {}, "Faces"), numbers,
+  );
+
+  /** Read it again. Raises what the client raises. */
+  async function refresh() {
+    const found = await get(`/face-sessions/${sessionId}`, signal);
+    numbers.replaceChildren(...FOUND.map(([name, label]) => (
+      element("div", {}, element("dd", {}, count(found[name])), element("dt", {}, label)))));
+    node.hidden = false;
+  }
+
+  return { node, refresh };
+}

@@ -1,0 +1,122 @@
+// What stands around the views: which one is shown, who is signed in, and whether the server can be reached.
+
+import { get, post } from "/page/api.js";
+import { createView } from "/page/create.js";
+import { element, setText } from "/page/dom.js";
+import { sessionView } from "/page/session.js";
+import { sessionsView } from "/page/sessions.js";
+import { signInView } from "/page/sign_in.js";
+
+const AGAIN_MS = 2_000;
+
+const ROUTES = [
+  [/^#?\/?$|^#\/sessions$/, sessionsView, "sessions"],
+  [/^#\/sessions\/(\d+)$/, sessionView, "sessions"],
+  [/^#\/new$/, createView, ""],
+];
+
+const main = document.getElementById("main");
+const connection = document.getElementById("connection");
+const announcer = document.getElementById("announcer");
+const signOut = document.getElementById("sign-out");
+const newSession = document.getElementById("new-session");
+
+let system = null;
+let shown = new AbortController(); // aborted when the view is left: its requests, timers and streams end with it
+
+/** Learn whom the server takes us for, then show what the address names; until it answers, try again. */
+async function begin() {
+  const { signal } = leave();
+  try {
+    system = await get("/system", signal);
+  } catch (error) {
+    if (signal.aborted) return; // signed out
+    tellTrouble(error);
+    setTimeout(() => signal.aborted || begin(), AGAIN_MS);
+    return;
+  }
+  tellTrouble(null);
+  const untrained = system.untrained ? " · untrained weights" : "";
+  setText(document.getElementById("version"), `Trainyard ${system.version}${untrained}`);
+  signOut.hidden = !system.tokensNeeded;
+  newSession.hidden = system.role !== "operator";
+  show();
+}
+
+function show() {
+  if (!system) return;
+  const { signal } = leave();
+  const [matched, view, nav] = route(location.hash);
+  for (const link of document.querySelectorAll("[data-nav]")) {
+    if (link.dataset.nav === nav) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  view(main, { signal, system, parameters: matched.slice(1), announce, tellTrouble, title });
+}
+
+function route(hash) {
+  for (const [pattern, view, nav] of ROUTES) {
+    const matched = hash.match(pattern);
+    if (matched) return [matched, view, nav];
+  }
+  return [[], noSuchView, ""];
+}
+
+function noSuchView(into, { title: name }) {
+  name("Not found");
+  into.append(
+    element("h1", {}, "There is nothing here"),
+    element("p", {}, element("a", { href: "#/sessions" }, "See all sessions")),
+  );
+}
+
+function leave() {
+  shown.abort();
+  shown = new AbortController();
+  main.replaceChildren();
+  return shown;
+}
+
+function askToSignIn(problem) {
+  const wasIn = system !== null;
+  system = null;
+  signOut.hidden = newSession.hidden = true;
+  tellTrouble(null);
+  leave();
+  title("Sign in");
+  signInView(main, { signal: shown.signal, reason: wasIn ? problem?.message : null, signedIn: begin });
+}
+
+function announce(text) {
+  setText(announcer, text);
+}
+
+// What the server says of its own trouble (a database that is away) is told as well.
+function tellTrouble(error) {
+  const said = error?.status ? ` ${error.message}` : "";
+  setText(connection, error ? `Connection lost, trying again…${said}` : "");
+}
+
+function title(text) {
+  document.title = `${text} – Trainyard`;
+}
+
+document.addEventListener("signed-out", (event) => askToSignIn(event.detail));
+addEventListener("hashchange", () => {
+  show();
+  scrollTo(0, 0);
+  main.focus({ preventScroll: true });
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+signOut.addEventListener("click", async () => {
+  try {
+    await post("/sign-out");
+    askToSignIn(null);
+  } catch (error) {
+    tellTrouble(error);
+  }
+});
+begin();

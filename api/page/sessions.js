@@ -1,0 +1,108 @@
+// All sessions, the newest first; kept up to date while any of them goes on.
+
+import { get, listPath } from "/page/api.js";
+import { element, setOptionalText, setText } from "/page/dom.js";
+import { folderName, isActive, moment, percent, photos, statusWord } from "/page/words.js";
+
+const PAGE = 25;
+const MOST = 1_000; // the API's longest page
+const AGAIN_MS = 2_000;
+
+export function sessionsView(main, { system, signal, tellTrouble, title }) {
+  const rows = new Map();
+  const list = element("ul", { class: "sessions", "aria-label": "Sessions" });
+  const empty = element("div", { class: "card empty", hidden: true }, ...nothingYet(system));
+  const more = element("button", { type: "button", hidden: true }, "More sessions");
+  let wanted = PAGE;
+  let timer = 0;
+
+  async function refresh() {
+    clearTimeout(timer);
+    try {
+      const { items, nextPageToken } = await newest(wanted, signal);
+      tellTrouble(null);
+      place(list, rows, items);
+      empty.hidden = items.length > 0;
+      more.hidden = !nextPageToken;
+      if (!items.some((session) => isActive(session.overallStatus))) return;
+    } catch (error) {
+      if (signal.aborted) return;
+      tellTrouble(error);
+    }
+    clearTimeout(timer);
+    timer = setTimeout(refresh, AGAIN_MS);
+  }
+
+  more.addEventListener("click", () => {
+    wanted += PAGE;
+    refresh();
+  });
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  document.addEventListener("visibilitychange", () => document.hidden || refresh(), { signal });
+  title("Sessions");
+  main.append(element("h1", {}, "Sessions"), list, empty, more);
+  refresh();
+}
+
+async function newest(wanted, signal) {
+  const items = [];
+  let nextPageToken = null;
+  do {
+    const limit = Math.min(wanted - items.length, MOST);
+    const page = await get(listPath("/training/sessions", limit, nextPageToken), signal);
+    items.push(...page.items);
+    nextPageToken = page.nextPageToken;
+  } while (nextPageToken && items.length < wanted);
+  return { items, nextPageToken };
+}
+
+function nothingYet({ role }) {
+  const words = "A session finds the photos of a folder, embeds them, and groups their faces by person.";
+  const what = element("p", {}, words);
+  const begin = element("a", { class: "button primary", href: "#/new" }, "Begin the first session");
+  return [element("h2", {}, "No sessions yet"), what, role === "operator" ? begin : null].filter(Boolean);
+}
+
+// Rows that stay are kept, so that neither focus nor a half-moved bar is lost.
+function place(list, rows, sessions) {
+  for (const session of sessions) {
+    if (!rows.has(session.id)) rows.set(session.id, sessionRow(session));
+    rows.get(session.id).update(session);
+  }
+  const nodes = sessions.map((session) => rows.get(session.id).node);
+  const changed = nodes.length !== list.children.length || nodes.some((node, i) => node !== list.children[i]);
+  if (changed) list.replaceChildren(...nodes);
+}
+
+function sessionRow({ id, rootPath, category, createdAt }) {
+  const { name, parent } = folderName(rootPath);
+  const status = element("span", { class: "chip" });
+  const bar = element("progress", { max: "100", "aria-label": `Progress of session ${id}` });
+  const reached = element("span", { class: "number" });
+  const counts = element("span");
+  const failed = element("span", { class: "failed-count", hidden: true });
+  const node = element(
+    "li", { class: "card session-row" },
+    element(
+      "div", { class: "session-folder" },
+      element("a", { href: `#/sessions/${id}` }, name), element("span", { class: "path" }, parent),
+    ),
+    status,
+    element("div", { class: "session-bar" }, bar, reached),
+    element(
+      "div", { class: "session-counts" },
+      element("span", {}, `#${id}`), counts, failed, category && element("span", {}, category), moment(createdAt),
+    ),
+  );
+
+  function update(session) {
+    setText(status, statusWord(session));
+    status.dataset.status = bar.dataset.status = session.overallStatus;
+    bar.value = session.percentage;
+    setText(reached, percent(session.percentage));
+    setText(counts, session.images.total ? photos(session.images.total) : "");
+    setOptionalText(failed, session.images.failed ? `${session.images.failed} failed` : null);
+  }
+
+  return { node, update };
+}

@@ -1,0 +1,74 @@
+// Numbers, times and statuses in people's words.
+
+import { element } from "/page/dom.js";
+
+const ACTIVE = new Set(["pending", "running", "paused"]);
+const ENGINES = { insightface: "InsightFace", dlib: "dlib" };
+const NUMBER = new Intl.NumberFormat("en");
+const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+
+export const isEngine = (name) => Object.hasOwn(ENGINES, name ?? "");
+export const isActive = (overallStatus) => ACTIVE.has(overallStatus);
+export const count = (number) => NUMBER.format(number);
+export const percent = (percentage) => `${percentage}%`;
+export const photos = (number) => `${count(number)} ${number === 1 ? "photo" : "photos"}`;
+
+/** The one line that says how a session is doing. */
+export function headline({ overallStatus, overallProgress }) {
+  const reached = percent(overallProgress.percentage);
+  switch (overallStatus) {
+    case "paused": return `Paused at ${reached}`;
+    case "completed": return `Completed: ${reached}`;
+    case "failed": return `Failed at ${reached}`;
+    case "cancelled": return `Cancelled at ${reached}`;
+    default: return `Processing Training Pipeline: ${reached}`;
+  }
+}
+
+/** A phase's name; face detection's with the engine, where one is chosen. */
+export function phaseName(name, faceEngine) {
+  if (name === "training") return "Training";
+  if (name === "clustering") return "Clustering";
+  return isEngine(faceEngine) ? `Face Detection (${ENGINES[faceEngine]})` : "Face Detection";
+}
+
+/** A session's status, and what was asked of it and has not happened yet. */
+export function statusWord({ overallStatus, requested }) {
+  if (!isActive(overallStatus)) return overallStatus;
+  if (requested === "cancel") return "cancelling";
+  if (requested === "pause" && overallStatus !== "paused") return "pausing";
+  return overallStatus;
+}
+
+/** "12 min", "3 h 20 min", "2 days": as exact as anybody would say it. */
+export function duration(seconds) {
+  if (seconds < 5) return "a few seconds";
+  if (seconds < 59.5) return `${Math.round(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours >= 48) return `${Math.round(hours / 24)} days`;
+  const rest = minutes % 60;
+  return rest && hours < 10 ? `${hours} h ${rest} min` : `${hours} h`;
+}
+
+export const timeLeft = (seconds) => (seconds < 5 ? "a few seconds left" : `about ${duration(seconds)} left`);
+
+export const perSecond = (rate) => (rate >= 10 ? count(Math.round(rate)) : String(Math.round(rate * 10) / 10));
+
+/** A moment in this browser's time zone. */
+export function moment(iso) {
+  return element("time", { datetime: iso }, MOMENT.format(new Date(iso)));
+}
+
+export const secondsBetween = (from, to) => Math.max(0, (new Date(to) - new Date(from)) / 1000);
+
+/** The last part of a path, and what stands before it. */
+export function folderName(path) {
+  if (path === "/") return { name: "All photos", parent: "" };
+  const cut = path.lastIndexOf("/");
+  return { name: path.slice(cut + 1) || path, parent: path.slice(0, cut) || "/" };
+}
+
+/** What is left of a path below this root, or all of it. */
+export const pathInside = (path, root) => (path.startsWith(`${root}/`) ? path.slice(root.length + 1) : path);

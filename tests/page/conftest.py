@@ -1,0 +1,75 @@
+"""A real browser, a page in it that may ask nobody but the server, and a server with photos."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+
+from tests.libraries import write_broken, write_photos
+from tests.local_runs import data_directory
+from tests.page.browsing import Witness, fail_without_browser, launch_options
+from tests.served import Served, served
+
+WAIT_MILLISECONDS = 60_000  # on a machine with much else to do
+SETTINGS: dict[str, Any] = {"progress_weights": "30/65/5", "loaders": 1, "face_engine": "insightface"}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=WAIT_MILLISECONDS)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(**launch_options())
+        except Error as error:
+            fail_without_browser(error)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that is checked in the end: it asked nobody else for anything, and its console had nothing to say."""
+    # Without motion, so that pictures show where a bar is, not where it comes from.
+    view = {"viewport": {"width": 1200, "height": 900}, "reduced_motion": "reduce", "timezone_id": "Europe/Berlin"}
+    with browser.new_context(**view) as context:  # type: ignore[arg-type]
+        context.set_default_timeout(WAIT_MILLISECONDS)
+        page = context.new_page()
+        witness = Witness(page)
+        yield page
+        assert witness.elsewhere() == []
+        assert witness.complaints == []
+
+
+@pytest.fixture
+def screenshots(tmp_path: Path) -> Path:
+    folder = Path(os.environ.get("TRAINYARD_SCREENSHOTS", tmp_path))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def data_dir() -> Iterator[Path]:
+    with data_directory() as folder:
+        yield folder
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    """Forty photos in two folders."""
+    return write_photos(tmp_path / "photos", 40)
+
+
+@pytest.fixture
+def broken_library(library: Path) -> Path:
+    """Forty photos and three files that are none."""
+    write_broken(library)
+    return library
+
+
+@pytest.fixture
+def server(data_dir: Path, library: Path) -> Iterator[Served]:
+    with served(data_dir, library, **SETTINGS) as server:
+        yield server

@@ -1,0 +1,88 @@
+"""Signing in on the page, being signed out, and what readers see."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.browsing import Gate, hold_embedding, shoot
+from tests.page.conftest import SETTINGS
+from tests.served import Served, served
+
+OPERATOR = "operators-own-token"
+READER = "a-token-of-readers!"
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    return write_tokens(tmp_path / "tokens", f"operator {OPERATOR}\nreader {READER}\n")
+
+
+@pytest.fixture
+def guarded(data_dir: Path, library: Path, tokens: Path) -> Iterator[Served]:
+    with served(data_dir, library, tokens_file=tokens, **SETTINGS) as server:
+        server.client.headers["Authorization"] = f"Bearer {OPERATOR}"
+        yield server
+
+
+def write_tokens(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def sign_in(page: Page, token: str) -> None:
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def running_session(server: Served, library: Path) -> tuple[int, Gate]:
+    gate = hold_embedding(server.run.engines, 8)
+    return server.create(library), gate
+
+
+def test_who_has_no_token_is_asked_and_gets_where_they_meant_to_go(
+    page: Page, guarded: Served, library: Path, screenshots: Path
+) -> None:
+    session_id, gate = running_session(guarded, library)
+    page.goto(f"{guarded.url}/#/sessions/{session_id}")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    sign_in(page, "not-one-of-the-tokens")
+    expect(page.get_by_label("Token")).to_have_accessible_description(re.compile("not, or no longer"))
+    shoot(page, screenshots, "sign-in")
+    sign_in(page, OPERATOR)
+    expect(page.locator("#phase-training")).to_have_text("Training: 20%")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    gate.open()
+
+
+def test_who_watches_is_asked_again_once_the_token_is_taken_away(
+    page: Page, guarded: Served, library: Path, tokens: Path
+) -> None:
+    session_id, gate = running_session(guarded, library)
+    page.goto(f"{guarded.url}/#/sessions/{session_id}")
+    sign_in(page, OPERATOR)
+    expect(page.locator("#phase-training")).to_have_text("Training: 20%")
+    write_tokens(tokens, "operator another-token-altogether\n")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(page.get_by_text("Sign in again")).to_be_visible()
+    sign_in(page, "another-token-altogether")
+    expect(page.locator("#phase-training")).to_have_text("Training: 20%")
+    gate.open()
+    expect(page.get_by_role("heading", name="Completed: 100%")).to_be_visible()
+
+
+def test_a_reader_sees_everything_and_no_buttons(page: Page, guarded: Served, library: Path) -> None:
+    session_id, gate = running_session(guarded, library)
+    page.goto(f"{guarded.url}/#/sessions/{session_id}")
+    sign_in(page, READER)
+    expect(page.locator("#phase-training")).to_have_text("Training: 20%")
+    expect(page.get_by_role("button")).to_have_text(["Sign out"])
+    expect(page.get_by_role("link", name="New session")).to_be_hidden()
+    page.get_by_role("link", name="Sessions").click()
+    expect(page.get_by_role("list", name="Sessions").get_by_role("listitem")).to_have_count(1)
+    gate.open()
