@@ -4,7 +4,7 @@ PYTHON = .venv/bin/python
 PYTEST = $(PYTHON) -m pytest -n 2 --dist loadfile
 DEMO = .demo
 
-.PHONY: setup demo test test-long check bench clean
+.PHONY: setup demo test test-long test-page test-cluster check bench clean
 
 setup:
 	@sh tools/setup.sh
@@ -17,6 +17,16 @@ test: setup
 
 test-long: setup
 	$(PYTEST)
+
+# The page in a real browser; installs one where none is.
+test-page: setup
+	@sh tools/browser.sh
+	$(PYTEST) tests/page
+
+# The first time it builds Kubernetes, which takes minutes; see tests/cluster.
+test-cluster: setup
+	$(PYTHON) -m tests.cluster.binaries
+	$(PYTHON) -m pytest tests/cluster
 
 check: setup
 	$(PYTHON) -m ruff check .

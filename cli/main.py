@@ -13,6 +13,7 @@ from cli import pieces
 from cli.doctor import doctor
 from cli.models import app as models
 from cli.run import run
+from cli.serve import api, serve
 from cli.sessions import app as sessions
 
 EXIT_FAILED = 1  # it began, and what it needed went away
@@ -21,13 +22,15 @@ EXIT_UNUSABLE = 2  # as it stands it cannot begin; the sentence says what to do
 # Errors written for people, with the exit code each ends in. By name, since importing their modules would import
 # SQLAlchemy, Qdrant's client and more.
 EXIT_CODES = {
+    "api.server.CannotListen": EXIT_UNUSABLE,
+    "api.server.NeedsTokens": EXIT_UNUSABLE,
+    "api.tokens.TokensUnusable": EXIT_UNUSABLE,
     "controller.lease.LeaseHeld": EXIT_UNUSABLE,
     "controller.lease.LeaseLost": EXIT_FAILED,
     "jobs.engines.devices.DeviceMissing": EXIT_UNUSABLE,
     "jobs.engines.download.DownloadFailed": EXIT_UNUSABLE,
     "jobs.engines.weights.ModelMissing": EXIT_UNUSABLE,
     "jobs.outcomes.WrongConfiguration": EXIT_UNUSABLE,
-    "jobs.walk.RootUnusable": EXIT_UNUSABLE,
     "local.data_dir.DataDirBusy": EXIT_UNUSABLE,
     "local.data_dir.DataDirUnusable": EXIT_UNUSABLE,
     "local.installation.ControllerDied": EXIT_FAILED,
@@ -38,6 +41,7 @@ EXIT_CODES = {
     "trainyard.database.DatabaseUnavailable": EXIT_FAILED,
     "trainyard.database.SchemaMismatch": EXIT_UNUSABLE,
     "trainyard.decoder_process.ChildNotStarted": EXIT_FAILED,
+    "trainyard.folders.RootUnusable": EXIT_UNUSABLE,
     "trainyard.lifecycle.NoSuchSession": EXIT_UNUSABLE,
     "trainyard.settings.BadSetting": EXIT_UNUSABLE,
     "trainyard.shards.NoSuchShard": EXIT_UNUSABLE,
@@ -54,9 +58,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("run")(run)
+app.command("serve")(serve)
 app.add_typer(sessions, name="sessions")
 app.add_typer(models, name="models")
 app.command("doctor")(doctor)
+app.command("api")(api)
 app.command("migrate")(pieces.migrate)
 app.command("job")(pieces.job)
 app.command("controller")(pieces.controller)
