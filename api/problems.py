@@ -16,6 +16,7 @@ from api.schemas import Out
 from trainyard.database import DatabaseUnavailable, connection_lost, first_line
 from trainyard.folders import RootUnusable
 from trainyard.lifecycle import NoSuchSession
+from trainyard.sessions import IdempotencyKeyReused
 from trainyard.vectors import VectorsUnavailable, VectorsUnusable
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(NoSuchSession, _no_session)
     app.add_exception_handler(RootUnusable, _root_unusable)
+    app.add_exception_handler(IdempotencyKeyReused, _key_reused)
     for away in (DatabaseUnavailable, VectorsUnavailable, VectorsUnusable, sa.exc.TimeoutError):
         app.add_exception_handler(away, _away)
     app.add_exception_handler(sa.exc.OperationalError, _operational)
@@ -132,6 +134,10 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 async def _no_session(request: Request, error: Exception) -> JSONResponse:
     return problem_response(404, "NoSuchSession", str(error))
+
+
+async def _key_reused(request: Request, error: Exception) -> JSONResponse:
+    return problem_response(409, "IdempotencyKeyReused", str(error))
 
 
 async def _root_unusable(request: Request, error: Exception) -> JSONResponse:

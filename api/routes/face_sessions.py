@@ -88,10 +88,7 @@ def create_face_session(
         session_id, _ = sessions.create(connection, new)
         return _read(connection, session_id)
 
-    try:
-        made = services.database.transact(work)
-    except sessions.IdempotencyKeyReused as error:
-        raise Problem(409, "IdempotencyKeyReused", str(error)) from error
+    made = services.database.transact(work)
     response.headers["Location"] = f"/api/v1/face-sessions/{made.id}"
     return made
 

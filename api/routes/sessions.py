@@ -118,21 +118,13 @@ def create_session(
         options=options_of(services, wanted.face_detection),
         idempotency_key=idempotency_key,
     )
-    return make(services, new, response, "/api/v1/training/sessions")
-
-
-def make(services: Services, new: sessions.NewSession, response: Response, under: str) -> Session:
-    """The session, made or found again; its address in the answer's Location."""
 
     def work(connection: sa.Connection) -> Session:
         session_id, _ = sessions.create(connection, new)
         return read_session(connection, session_id)
 
-    try:
-        session = services.database.transact(work)
-    except sessions.IdempotencyKeyReused as error:
-        raise Problem(409, "IdempotencyKeyReused", str(error)) from error
-    response.headers["Location"] = f"{under}/{session.id}"
+    session = services.database.transact(work)
+    response.headers["Location"] = f"/api/v1/training/sessions/{session.id}"
     return session
 
 
