@@ -27,6 +27,7 @@ class ObservedJob:
     code: str | None = None
     message: str | None = None
     final: bool = False
+    waiting: tuple[str, str] | None = None  # code and sentence, while no worker of it can begin
 
 
 class JobBackend(Protocol):

@@ -300,8 +300,9 @@ def _watch(session: SessionView, step: StepView, job: ObservedJob, snapshot: Sna
     actions: list[Action] = []
     if not session.started and step.shards is not None and step.shards.claimed:
         actions.append(MarkStarted(session.id))
-    if session.waiting != step.shard_waiting:
-        actions.append(Wait(session.id, step.shard_waiting))
+    waiting = step.shard_waiting or job.waiting
+    if session.waiting != waiting:
+        actions.append(Wait(session.id, waiting))
     return actions
 
 
