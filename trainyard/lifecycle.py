@@ -143,6 +143,27 @@ def _answer_retry(status: str, failed_images: int) -> Answer:
     return Answer(409, "NotEnded", f"The session is {status}; only what has failed can be retried.")
 
 
+def answer_of_resource(verb: str, name: str, *, gone: bool, suspended: bool, paused: bool) -> Answer | None:
+    """What the session's TrainingSession resource rules out; None: it rules nothing out.
+
+    `paused` is whether a pause is requested beside its spec.suspend: then both have to go.
+    """
+    if verb == "retry" and gone:
+        return Answer(
+            409,
+            "ResourceGone",
+            f"The session ended for good when its resource {name} was deleted. Make another session of the same "
+            "folders: the photos that are done are found unchanged.",
+        )
+    if verb == "resume" and suspended:
+        lift = f"""kubectl patch trainingsession {name} --type=merge --patch='{{"spec":{{"suspend":false}}}}'"""
+        then = ", then resume again" if paused else ""
+        return Answer(
+            409, "SuspendedByResource", f"Its resource {name} holds the session by spec.suspend. Run `{lift}`{then}."
+        )
+    return None
+
+
 def request(connection: sa.Connection, session_id: int, verb: str) -> Answer:
     """Ask a session to pause, resume, cancel or retry; the controller does it. Raises NoSuchSession."""
     sessions = training_sessions
@@ -151,9 +172,7 @@ def request(connection: sa.Connection, session_id: int, verb: str) -> Answer:
     ).one_or_none()
     if row is None:
         raise NoSuchSession(f"There is no session {session_id}.")
-    if verb == "retry" and retry_under_way(row):
-        return Answer(200, "NothingToDo", "A retry was requested already and is about to begin.")
-    result = answer(row.status, row.requested, failed_images=row.failed, verb=verb)
+    result = _answer_row(row, verb)
     if result.status == 202:
         wanted: dict[str, Any] = {"requested": {"pause": "pause", "cancel": "cancel"}.get(verb, "run")}
         if verb == "retry":
@@ -161,6 +180,18 @@ def request(connection: sa.Connection, session_id: int, verb: str) -> Answer:
         connection.execute(sa.update(sessions).where(sessions.c.id == session_id).values(**wanted))
         notify(connection)
     return result
+
+
+def _answer_row(row: sa.Row[Any], verb: str) -> Answer:
+    gone, active = row.resource_gone_at is not None, row.status in ACTIVE and row.requested != "cancel"
+    ruled_out = answer_of_resource(
+        verb, row.resource_name, gone=gone, suspended=row.suspended and active, paused=row.requested == "pause"
+    )
+    if ruled_out is not None:
+        return ruled_out
+    if verb == "retry" and retry_under_way(row):
+        return Answer(200, "NothingToDo", "A retry was requested already and is about to begin.")
+    return answer(row.status, row.requested, failed_images=row.failed, verb=verb)
 
 
 def retry_due() -> sa.ColumnElement[bool]:

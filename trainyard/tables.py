@@ -133,6 +133,7 @@ training_sessions = Table(
     Column("resource_name", Text),
     Column("resource_uid", Text, unique=True),
     _time("resource_gone_at"),
+    Column("suspended", Boolean, nullable=False, server_default=text("false")),  # as its resource says
     CheckConstraint("requested IN ('run', 'pause', 'cancel')", name="requested"),
     CheckConstraint("status IN ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled')", name="status"),
     Index(None, "status"),
