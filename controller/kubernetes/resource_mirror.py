@@ -1,0 +1,98 @@
+"""TrainingSession resources and rows of sessions, kept in step: observe, plan, apply.
+
+Level-triggered: a pass sees what is missing now, whatever happened before it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+
+from controller.kubernetes.client import Cluster
+from controller.kubernetes.errors import ClusterUnavailable
+from controller.kubernetes.manifests import Owner
+from controller.kubernetes.paths import sessions_path
+from controller.kubernetes.resource import Resource, read_resource
+from controller.kubernetes.resource_apply import ResourceApplier
+from controller.kubernetes.resource_plan import Mirrored, ResourceAction, WriteStatus, plan_resources
+from controller.kubernetes.resource_rows import read_owner, read_sessions, read_shown
+from controller.kubernetes.resource_views import SessionRow
+from controller.kubernetes.resource_writes import StatusWrites
+from controller.kubernetes.watch import Watch
+from controller.lease import Lease
+from trainyard.database import Database
+
+
+class ResourceMirror:
+    """Of one namespace and one database.
+
+    `defaults` are the options that a resource cannot name, `untrained` and `face_engine`. `changed` is called, from a
+    thread of the watch, when a resource has changed.
+    """
+
+    def __init__(
+        self, cluster: Cluster, database: Database, defaults: Mapping[str, Any], changed: Callable[[], None]
+    ) -> None:
+        self._path = sessions_path(cluster.namespace)
+        self._database = database
+        self._watch = Watch(cluster, self._path, keep=read_resource, changed=changed)
+        self._writes = StatusWrites()
+        self._applier = ResourceApplier(cluster, database, self._writes, defaults)
+        self._settled: dict[int, str] = {}  # of ended sessions: the version of the resource that says all there is
+
+    def start(self) -> None:
+        self._watch.start()
+
+    def stop_watching(self) -> None:
+        self._watch.stop()
+
+    def wait_synced(self, timeout: float) -> bool:
+        return self._watch.wait_synced(timeout)
+
+    def owner_of(self, session_id: int) -> Owner | None:
+        """The resource that the session's Jobs belong to; None when it has none, or none any more."""
+        return self._database.transact(lambda connection: read_owner(connection, session_id))
+
+    def reconcile(self, lease: Lease) -> list[ResourceAction]:
+        """One pass; returns what was done. To come before plan: a Job is owned by its session's resource.
+
+        Raises LeaseLost, and ClusterError while the API server is away or was never listed.
+        """
+        if not self._watch.synced:
+            raise ClusterUnavailable(f"list {self._path}", "not listed yet")
+        mirrored = self._database.transact(self._observe)
+        planned = plan_resources(mirrored)
+        self._settle(mirrored, planned)
+        return [action for action in planned if self._applier.apply(action, lease, mirrored.now)]
+
+    def _observe(self, connection: sa.Connection) -> Mirrored:
+        """Resources first: one that is seen has its row, if it has one, in the rows read after."""
+        resources = self._writes.over(self._watch.snapshot().values())
+        sessions = read_sessions(connection, resources)
+        unsettled = self._unsettled(resources, sessions)
+        shown = read_shown(connection, unsettled) if unsettled else {}
+        return Mirrored(
+            now=connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one(),
+            resources=resources,
+            sessions=[replace(session, shown=shown.get(session.id)) for session in sessions],
+            written_at=self._writes.times(),
+        )
+
+    def _unsettled(self, resources: list[Resource], sessions: list[SessionRow]) -> list[int]:
+        versions: dict[str | None, str] = {resource.uid: resource.version for resource in resources}
+        mirrored = [session for session in sessions if session.uid in versions and not session.gone]
+        self._settled = {
+            session.id: version
+            for session in mirrored
+            if session.ended and (version := self._settled.get(session.id)) == versions[session.uid]
+        }
+        return [session.id for session in mirrored if session.id not in self._settled]
+
+    def _settle(self, mirrored: Mirrored, planned: list[ResourceAction]) -> None:
+        """Sessions that have ended and of which there is nothing left to write are not read again."""
+        versions: dict[str | None, str] = {resource.uid: resource.version for resource in mirrored.resources}
+        unwritten = {action.resource.uid for action in planned if isinstance(action, WriteStatus)}
+        for session in mirrored.sessions:
+            if session.ended and session.shown is not None and session.uid not in unwritten:
+                self._settled[session.id] = versions[session.uid]

@@ -1,0 +1,39 @@
+"""Statuses that this process wrote: when, and what the resource became, until the watch shows it too."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from controller.kubernetes.resource import Resource
+
+
+@dataclass(frozen=True)
+class _Write:
+    replaced: frozenset[str]  # versions
+    after: Resource
+    at: datetime
+
+
+class StatusWrites:
+    """By uid, for as long as the resource stands."""
+
+    def __init__(self) -> None:
+        self._writes: dict[str, _Write] = {}
+
+    def add(self, before: Resource, after: Resource, at: datetime) -> None:
+        earlier = self._writes.get(before.uid)
+        replaced = earlier.replaced if earlier and earlier.after.version == before.version else frozenset()
+        self._writes[before.uid] = _Write(replaced | {before.version}, after, at)
+
+    def over(self, seen: Iterable[Resource]) -> list[Resource]:
+        """The resources there are: what a watch has seen, unless that is what a write of ours has replaced."""
+        there = {resource.uid: resource for resource in seen}
+        self._writes = {uid: write for uid, write in self._writes.items() if uid in there}
+        return [self._latest(resource) for resource in there.values()]
+
+    def times(self) -> dict[str, datetime]:
+        return {uid: write.at for uid, write in self._writes.items()}
+
+    def _latest(self, resource: Resource) -> Resource:
+        write = self._writes.get(resource.uid)
+        return write.after if write and resource.version in write.replaced else resource
