@@ -192,7 +192,10 @@ def _begin(session: SessionView, step: StepView, snapshot: Snapshot) -> list[Act
 
 
 def _settle_without_work(session: SessionView, step: StepView) -> Action | None:
-    """A step with nothing left to do: training is completed, 0 of 0; the other phases are skipped."""
+    """A step with nothing left to do: training is completed, 0 of 0; the other phases are skipped.
+
+    Unless they worked before and are only looked at again by a retry: what they did stays done.
+    """
     if step.name == "embed" and not step.total:
         return FinishStep(session.id, step.name)
     if step.name in {"detect", "assign"} and not step.total:
@@ -200,7 +203,7 @@ def _settle_without_work(session: SessionView, step: StepView) -> Action | None:
     if step.name in SHARDED_STEPS and step.done >= (step.total or 0):  # its workers died after the last commit
         return _finish(session, step)
     if step.name == "cluster" and not session.faces_to_cluster:
-        return FinishStep(session.id, step.name, "skipped")
+        return FinishStep(session.id, step.name, "skipped" if step.attempt == 0 else "completed")
     return None
 
 

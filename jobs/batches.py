@@ -10,8 +10,16 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from jobs.confinement import Confinement
 from jobs.context import Context, Session
-from jobs.outages import MOUNT_ERRORS, StorageUnavailable, check_root, ride_out
+from jobs.outages import (
+    MOUNT_ERRORS,
+    SHORTAGES,
+    DecodersUnavailable,
+    StorageUnavailable,
+    check_root,
+    ride_out,
+)
 from jobs.streams import Streams
 from trainyard import shards
 from trainyard.decoders import ChildNotStarted, Decoder
@@ -111,6 +119,7 @@ class BatchRun:
         self.step = step
         self.shard = shard
         self.streams = streams
+        self.confinement = Confinement(context.settings, session)
         self.window: deque[Batch] = deque()
         self.cursor = shard.next
         # As many as keep every stream busy while one batch is being committed.
@@ -168,7 +177,7 @@ class BatchRun:
 
     def _work(self, photos: Sequence[Photo], decoder: Decoder) -> list[Outcome]:
         """The chunk's outcomes; those known beforehand need no decoding."""
-        known = {photo.position: outcome for photo in photos if (outcome := _known_failure(photo))}
+        known = {photo.position: outcome for photo in photos if (outcome := self._failed_unopened(photo))}
         rest = [photo for photo in photos if photo.position not in known]
         try:
             inferred = {o.photo.position: o for o in self.step.infer(rest, decoder)} if rest else {}
@@ -176,6 +185,12 @@ class BatchRun:
             self.blameless = self.blameless and of_the_machine(error)
             raise
         return [known.get(photo.position) or inferred[photo.position] for photo in photos]
+
+    def _failed_unopened(self, photo: Photo) -> Outcome | None:
+        if known := _known_failure(photo):
+            return known
+        refusal = self.confinement.refusal(photo.path)
+        return failed_outcome(photo, refusal, None) if refusal else None
 
     def _commit(self, batch: Batch) -> None:
         outcomes = self._outcomes(batch)
@@ -202,7 +217,7 @@ class BatchRun:
         self.shard = self.context.database.transact(work)
 
     def _outcomes(self, batch: Batch) -> list[Outcome]:
-        """The batch's outcomes, in order; again from the start while the folder itself is gone."""
+        """The batch's outcomes, in order; again from the start while the folder or room for decoders is gone."""
 
         def gather() -> list[Outcome]:
             futures = batch.futures or self._submit(batch.photos).futures
@@ -216,7 +231,10 @@ class BatchRun:
                 raise
             return outcomes
 
-        return ride_out(self.context, self.shard, "StorageUnavailable", gather, (StorageUnavailable,))
+        def gather_once_there() -> list[Outcome]:
+            return ride_out(self.context, self.shard, "StorageUnavailable", gather, (StorageUnavailable,))
+
+        return ride_out(self.context, self.shard, "DecodersUnavailable", gather_once_there, (DecodersUnavailable,))
 
     def _ride_out_vectors(self, work: Any) -> None:
         ride_out(self.context, self.shard, "VectorsUnavailable", work, (VectorsUnavailable,))
@@ -234,6 +252,10 @@ def _results(futures: Sequence[Future[list[Outcome]]]) -> list[Outcome]:
         if error.errno not in MOUNT_ERRORS:
             raise
         raise StorageUnavailable(f"The photos cannot be read ({error.strerror}); mount their folder again.") from error
+    except ChildNotStarted as error:
+        if getattr(error.__cause__, "errno", None) not in SHORTAGES:
+            raise
+        raise DecodersUnavailable(f"{error} Free some, or raise the limit.") from error
 
 
 def check_mount(folders: Sequence[str], outcomes: Sequence[Outcome]) -> None:

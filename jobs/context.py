@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from jobs.engines.loading import Engines
 from jobs.outcomes import ComeBackLater
 from trainyard.database import Database
+from trainyard.folders import lies_in
 from trainyard.settings import DEFAULT_MIN_CONFIDENCE, DEFAULT_MIN_FACE_SIZE_PX, Settings
 from trainyard.tables import training_sessions, training_subdirectories
 from trainyard.vectors import Vectors
@@ -97,4 +98,11 @@ def read_session(connection: sa.Connection, session_id: int) -> Session:
 def _folders(connection: sa.Connection, owner: int | None) -> tuple[str, ...]:
     """The selected subdirectories, or the root, of the session that searched them."""
     rows = connection.execute(FOLDERS, {"owner": owner})
-    return tuple(sorted({os.path.realpath(os.path.join(row.root_path, row.subdirectory)) for row in rows}))
+    return tuple(sorted({_folder(os.path.realpath(row.root_path), row.subdirectory) for row in rows}))
+
+
+def _folder(root: str, subdirectory: str) -> str:
+    """The folder as it really is; one that has become a link out of the root is named by its place in it."""
+    named = os.path.normpath(os.path.join(root, subdirectory))
+    real = os.path.realpath(named)
+    return real if lies_in(real, root) else named

@@ -19,6 +19,8 @@ LOOK_SECONDS = 1.0
 MOUNT_ERRORS = frozenset(
     {errno.ESTALE, errno.ENOTCONN, errno.EIO, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO}
 )
+# The machine has no room for another process just now: open files, memory, processes.
+SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
 
 
 def ride_out(
@@ -44,6 +46,10 @@ def ride_out(
 
 class StorageUnavailable(Exception):
     """The folder of photos itself is gone; none of its photos is missing."""
+
+
+class DecodersUnavailable(Exception):
+    """The machine has no room for the processes that decode; no photo has to do with it."""
 
 
 def is_there(root: str) -> bool:

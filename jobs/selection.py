@@ -4,6 +4,7 @@ Nothing is walked or opened: rows say which photos there are, and what they were
 """
 
 import os
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
@@ -12,6 +13,7 @@ from jobs.face_rows import SCAN_OF_PHOTO, count_unclustered, scan_parameters
 from jobs.lost_points import forget_lost_points
 from jobs.networks import Resolved, resolve
 from trainyard import shards
+from trainyard.folders import is_allowed, lies_in
 from trainyard.sessions import ALL_PHOTOS
 from trainyard.shards import Shard
 from trainyard.tables import training_sessions
@@ -41,7 +43,8 @@ def select_photos(context: Context, session: Session, shard: Shard) -> None:
     resolved = resolve(context, session, shard)
     forget_lost_points(context, shard, resolved)
     context.check_stop()
-    context.database.transact(lambda connection: _settle(connection, session, shard, resolved))
+    ranges = _ranges(session, context.settings.allowed_roots)
+    context.database.transact(lambda connection: _settle(connection, session, shard, resolved, ranges))
 
 
 def path_range(folder: bytes) -> tuple[bytes, bytes]:
@@ -50,13 +53,14 @@ def path_range(folder: bytes) -> tuple[bytes, bytes]:
     return inside + b"/", inside + b"0"  # "0" follows "/"
 
 
-def _settle(connection: sa.Connection, session: Session, shard: Shard, resolved: Resolved) -> None:
+def _settle(
+    connection: sa.Connection, session: Session, shard: Shard, resolved: Resolved, here: dict[str, list[bytes]]
+) -> None:
     """One transaction: the photos to search, and the session's totals."""
     shards.beat(connection, shard)
     if shards.is_finished(connection, shard):  # committed before, and the answer lost
         return
     assert resolved.face is not None
-    here = _ranges(session)
     connection.execute(sa.text("DELETE FROM training_jobs WHERE session_id = :id"), {"id": session.id})
     total = connection.execute(sa.text(f"SELECT count(*) {PHOTOS}"), here).scalar_one()
     scans = scan_parameters(session, resolved.face["id"])
@@ -71,7 +75,13 @@ def _settle(connection: sa.Connection, session: Session, shard: Shard, resolved:
     shards.finish(connection, shard)
 
 
-def _ranges(session: Session) -> dict[str, list[bytes]]:
+def _ranges(session: Session, allowed: Sequence[str]) -> dict[str, list[bytes]]:
+    """Of the paths the session is about, those inside the roots of this installation."""
     folders = session.folders if session.source_session_id is not None else [ALL_PHOTOS]
-    ranges = [path_range(os.fsencode(folder)) for folder in folders]
+    ranges = [path_range(os.fsencode(inside)) for folder in folders for inside in _allowed(folder, allowed)]
     return {"lows": [low for low, _ in ranges], "highs": [high for _, high in ranges]}
+
+
+def _allowed(folder: str, allowed: Sequence[str]) -> list[str]:
+    """The folder itself, or the roots that lie in it."""
+    return [folder] if is_allowed(folder, allowed) else [root for root in allowed if lies_in(root, folder)]

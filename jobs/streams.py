@@ -7,11 +7,12 @@ cores are busy as there are. On CUDA and MPS several threads decode while one at
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
 from jobs.engines.devices import cpu_count
-from trainyard.decoders import Decoder
+from trainyard.decoders import ChildNotStarted, Decoder
 from trainyard.settings import Settings
 
 LOADERS_BESIDE_AN_ACCELERATOR = 4
@@ -37,8 +38,9 @@ class Streams:
         return Decoder(self._settings.photo_timeout_seconds, self._settings.photo_memory_mib << 20)
 
     def __enter__(self) -> Self:
-        for decoder in self._idle:
-            decoder.start()
+        with suppress(ChildNotStarted):  # the first photo that needs it tries again, and says so
+            for decoder in self._idle:
+                decoder.start()
         return self
 
     def __exit__(

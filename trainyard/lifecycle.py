@@ -131,8 +131,19 @@ def answer(status: str, requested: str, *, failed_images: int, verb: str) -> Ans
         return Answer(409, "SessionEnded", f"The session is being cancelled; it cannot {verb} any more.")
     wanted = {"pause": "pause", "resume": "run", "cancel": "cancel"}[verb]
     if requested == wanted:
-        return Answer(200, "NothingToDo", f"The session is {status} already; nothing to {verb}.")
+        return Answer(200, "NothingToDo", _nothing_to_do(status, verb))
     return Answer(202, "Accepted", f"The session will {verb}.")
+
+
+def _nothing_to_do(status: str, verb: str) -> str:
+    """Why a pause or resume that was asked for already changes nothing: it is done, or on its way."""
+    if verb == "pause":
+        if status == "paused":
+            return "The session is paused already."
+        return "A pause has been asked for already; it takes effect at the next batch."
+    if status == "paused":
+        return "The session has been asked to go on already, and is about to."
+    return f"The session is {status}; there is nothing to resume."
 
 
 def _answer_retry(status: str, failed_images: int) -> Answer:

@@ -11,6 +11,7 @@ PhotoErrorCode = Literal[
     "too_large",
     "timed_out",
     "worker_crashed",
+    "outside_roots",
 ]
 PHOTO_ERROR_CODES: Final[frozenset[str]] = frozenset(get_args(PhotoErrorCode))
 

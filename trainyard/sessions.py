@@ -28,6 +28,7 @@ class NewSession:
     options: Mapping[str, Any] = field(default_factory=dict)
     source_session_id: int | None = None
     idempotency_key: str | None = None
+    idempotency_sha256: bytes | None = None  # of the request that came with the key
 
 
 def create(connection: sa.Connection, new: NewSession) -> tuple[int, bool]:
@@ -35,13 +36,13 @@ def create(connection: sa.Connection, new: NewSession) -> tuple[int, bool]:
 
     Raises IdempotencyKeyReused.
     """
-    category_id = category(connection, new.category)
     values = {
         "root_path": new.root_path,
-        "category_id": category_id,
+        "category_id": category(connection, new.category),
         "options": dict(new.options),
         "source_session_id": new.source_session_id,
         "idempotency_key": new.idempotency_key,
+        "idempotency_sha256": new.idempotency_sha256,
     }
     made = connection.execute(
         insert(training_sessions)
@@ -50,7 +51,9 @@ def create(connection: sa.Connection, new: NewSession) -> tuple[int, bool]:
         .returning(training_sessions.c.id)
     ).scalar_one_or_none()
     if made is None:
-        return _made_before(connection, new, values), False
+        before = made_before(connection, new.idempotency_key, new.idempotency_sha256)
+        assert before is not None
+        return before, False
     if new.subdirectories:
         rows = [{"session_id": made, "path": path} for path in sorted(set(new.subdirectories))]
         connection.execute(sa.insert(training_subdirectories), rows)
@@ -58,12 +61,17 @@ def create(connection: sa.Connection, new: NewSession) -> tuple[int, bool]:
     return int(made), True
 
 
-def _made_before(connection: sa.Connection, new: NewSession, values: Mapping[str, Any]) -> int:
-    row = connection.execute(
-        sa.select(training_sessions).where(training_sessions.c.idempotency_key == new.idempotency_key)
-    ).one()
-    same = all(getattr(row, name) == value for name, value in values.items())
-    if not same or subdirectories(connection, row.id) != sorted(set(new.subdirectories)):
+def made_before(connection: sa.Connection, key: str | None, sha256: bytes | None) -> int | None:
+    """The session that the same request with this key has made; None if the key is new.
+
+    Whatever has changed since, the answer is the same. Raises IdempotencyKeyReused.
+    """
+    s = training_sessions.c
+    known = sa.select(s.id, s.idempotency_sha256, s.deleted_at).where(s.idempotency_key == key)
+    row = connection.execute(known).one_or_none()
+    if row is None:
+        return None
+    if row.idempotency_sha256 != sha256:
         raise IdempotencyKeyReused(
             f"This Idempotency-Key made session {row.id}, from another request. Send a new key for a new session."
         )

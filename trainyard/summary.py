@@ -1,5 +1,6 @@
 """What came out of a session, as one object: the answer of `run --json` and the text at its end."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -47,7 +48,7 @@ def read_summary(connection: sa.Connection, session_id: int) -> dict[str, Any]:
         "failures": read_failures(connection, session_id),
         "seconds": _seconds(rows),
         "models": _models(session.models),
-        "notes": _notes(_counts(rows, "discover")),
+        "notes": notes(_counts(rows, "discover")),
     }
 
 
@@ -70,7 +71,7 @@ def _counts(rows: dict[str, Any], step: str) -> dict[str, int]:
     return rows[step].counts if step in rows else {}
 
 
-def _notes(found: dict[str, int]) -> list[str]:
+def notes(found: Mapping[str, int]) -> list[str]:
     """What discovery has to say, in sentences."""
     notes = []
     if found.get("broken"):

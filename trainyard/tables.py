@@ -107,6 +107,7 @@ training_sessions = Table(
     _object("options"),
     Column("source_session_id", ForeignKey("training_sessions.id")),
     Column("idempotency_key", Text, unique=True),
+    Column("idempotency_sha256", LargeBinary),  # of the request that the key was sent with
     _time("created_at", required=True),
     # Requested, by the API and the command line:
     Column("requested", Text, nullable=False, server_default="run"),
@@ -146,7 +147,8 @@ training_subdirectories = Table(
     Column("path", Text, nullable=False),
     Column("selected", Boolean, nullable=False, server_default=text("true")),
     _count("image_count"),
-    PrimaryKeyConstraint("session_id", "path"),
+    # A path may be longer than an index takes.
+    Index("uq_training_subdirectories_session_id_path", "session_id", text("md5(path)"), unique=True),
 )
 
 steps = Table(

@@ -1,5 +1,7 @@
 """Face detection sessions: every session's face phase, and sessions that only look for faces."""
 
+import os
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -7,7 +9,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Response
 from pydantic import Field
 
-from api.paging import Limit, PageToken, page, read_token
+from api.paging import Limit, PageToken, page, read_id
 from api.problems import ANY_ROUTE, Problem, documented
 from api.routes.progress import PhaseStatus, phase_word
 from api.routes.sessions import (
@@ -17,11 +19,14 @@ from api.routes.sessions import (
     Verb,
     VerbAnswer,
     ask,
+    made_before,
     options_of,
+    request_sha256,
 )
 from api.schemas import GREATEST_ID, In, Out, Page
 from api.services import Given, Services
 from trainyard import sessions
+from trainyard.folders import is_allowed
 from trainyard.lifecycle import NoSuchSession
 from trainyard.tables import training_sessions
 
@@ -76,38 +81,51 @@ def create_face_session(
     """Look for faces in photos that are embedded already."""
     thresholds = FaceDetectionRequest(min_confidence=wanted.min_confidence, min_face_size=wanted.min_face_size)
     options = {**options_of(services, thresholds), "training": False}
+    sha256 = request_sha256(wanted)
 
     def work(connection: sa.Connection) -> FaceSession:
-        root = _root(connection, wanted.training_session_id)
+        source_id, root = _scope(connection, services, wanted.training_session_id)
         new = sessions.NewSession(
             root_path=root,
             options=options,
-            source_session_id=wanted.training_session_id,
+            source_session_id=source_id,
             idempotency_key=idempotency_key,
+            idempotency_sha256=sha256,
         )
         session_id, _ = sessions.create(connection, new)
         return _read(connection, session_id)
 
-    made = services.database.transact(work)
+    made = made_before(services, idempotency_key, sha256, _read) or services.database.transact(work)
     response.headers["Location"] = f"/api/v1/face-sessions/{made.id}"
     return made
 
 
-def _root(connection: sa.Connection, session_id: int | None) -> str:
-    """The root of the session whose photos are meant. Raises Problem."""
+def _scope(connection: sa.Connection, services: Services, session_id: int | None) -> tuple[int | None, str]:
+    """The session that found the photos that are meant (None: all photos) and its root. Raises Problem."""
     if session_id is None:
-        return sessions.ALL_PHOTOS
+        return None, sessions.ALL_PHOTOS
     s = training_sessions.c
-    root = connection.execute(sa.select(s.root_path).where(s.id == session_id, s.deleted_at.is_(None))).scalar()
-    if root is None:
+    query = sa.select(s.root_path, s.source_session_id, s.options).where(s.id == session_id, s.deleted_at.is_(None))
+    row = connection.execute(query).one_or_none()
+    if row is None:
         raise Problem(422, "NoSuchSession", f"There is no session {session_id}.", "trainingSessionId")
-    return str(root)
+    source_id = session_id if row.options.get("training", True) else row.source_session_id
+    if source_id is not None:
+        _check_root(row.root_path, services.settings.allowed_roots)
+    return source_id, row.root_path
+
+
+def _check_root(root: str, allowed: Sequence[str]) -> None:
+    """Raises Problem for a root outside the folders that may be read; it need not be there."""
+    if not is_allowed(os.path.realpath(root), allowed):
+        told = f"{root} is not inside the folders that may be read: {', '.join(allowed)}."
+        raise Problem(422, "OutsideImageRoots", told, "trainingSessionId")
 
 
 @router.get("")
 def list_face_sessions(services: Given, limit: Limit = 50, token: PageToken = None) -> Page[FaceSession]:
     """The newest first."""
-    before = read_token(token, int)
+    before = read_id(token)
     query = sa.select(VIEW).order_by(VIEW.c.id.desc()).limit(limit + 1)
     if before is not None:
         query = query.where(VIEW.c.id < before)

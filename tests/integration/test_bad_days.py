@@ -3,6 +3,7 @@
 The networks are fakes (tests/engines.py); files, decoders, PostgreSQL, Qdrant and controller are real.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from tests.hand_jobs import HandJobs
 from tests.local_runs import Run, data_directory, running
 from tests.natural_keys import check_vectors
 from tests.processes import trainyard
+from trainyard import decoder_process
 from trainyard.decoders import Decoder
 from trainyard.progress import read_progress
 
@@ -286,6 +288,32 @@ def test_a_mount_that_vanishes_in_the_middle_of_a_batch_fails_none_of_it(photos:
         assert run.ended(session)["failures"] == []
 
 
+@pytest.mark.parametrize("network", ["clip", "face"])
+def test_a_folder_that_becomes_a_link_leading_out_is_not_followed(
+    run: Run, photos: Path, tmp_path: Path, network: str
+) -> None:
+    private = libraries.write_photos(tmp_path / "private", PHOTOS)
+
+    def swap() -> None:
+        (photos / "a").rename(tmp_path / "away")
+        (photos / "a").symlink_to(private / "a")
+
+    run.engines.on_load = when(network, swap)
+    summary = run.run(photos)
+    assert set(codes(summary).values()) == {"outside_roots"}
+    assert summary["images"]["failed"] == PHOTOS // 2
+    check_vectors(run)
+
+
+def test_a_folder_that_becomes_a_link_to_another_of_its_session_is_followed(run: Run, photos: Path) -> None:
+    def move() -> None:
+        (photos / "a").rename(photos / "moved")
+        (photos / "a").symlink_to("moved")
+
+    run.engines.on_load = when("clip", move)
+    assert run.run(photos)["failures"] == []
+
+
 def test_photos_are_only_ever_read(run: Run, photos: Path) -> None:
     libraries.write_broken(photos)
     files = sorted(path for path in photos.rglob("*"))
@@ -342,6 +370,27 @@ def test_files_that_are_gone_are_marked_but_not_where_most_are_gone(run: Run, ph
 
 
 # Decoders and workers that die
+
+
+def test_a_lack_of_open_files_is_waited_for_and_no_attempt_fails_of_it(
+    run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the edge of the system, which cannot be exhausted for a test alone: its answer to another process."""
+    begin, lacking = subprocess.Popen, [True]
+
+    def popen(*arguments: Any, **options: Any) -> Any:
+        if lacking:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return begin(*arguments, **options)
+
+    monkeypatch.setattr(decoder_process.subprocess, "Popen", popen)
+    session = run.begin(photos, faces=False)
+    run.waiting_code(session, "DecodersUnavailable")
+    lacking.clear()
+    summary = run.ended(session)
+    assert (summary["overallStatus"], summary["images"]["failed"]) == ("completed", 0)
+    (step,) = run.rows("SELECT attempt, failures FROM steps WHERE session_id = :id AND step = 'embed'", id=session)
+    assert (step.attempt, step.failures) == (1, 0)
 
 
 def test_a_photo_that_kills_its_decoders_fails_alone(

@@ -392,6 +392,27 @@ def test_a_retry_of_faces_groups_them_again(here: Installation) -> None:
     assert here.backend.current.spec.step == "cluster"
 
 
+def test_groups_made_before_a_retry_that_finds_no_more_faces_stay_done(here: Installation) -> None:
+    id = here.embedding()
+    here.work()
+    here.rest()
+    here.find_faces(id)
+    here.work(failed=1)
+    here.rest()
+    here.cluster()
+    grouped = sa.update(face_instances).values(clustered_at=sa.func.now())
+    here.database.transact(lambda c: c.execute(grouped))
+    here.rest()
+    here.request(id, "retry")
+    here.rest()
+    here.work()
+    here.rest()
+    assert here.row(id, "cluster")["status"] == "completed"
+    done = here.progress(id)
+    assert (done.overall_status, done.percentage) == ("completed", 100.0)
+    assert (done.phases["clustering"].status, done.phases["clustering"].percentage) == ("completed", 100.0)
+
+
 def test_every_photo_failing_fails_the_session(here: Installation) -> None:
     id = here.embedding()
     here.work(failed=10)

@@ -329,6 +329,44 @@ def test_a_session_whose_every_photo_fails_has_failed(run: Run, photos: Path) ->
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("roots", [False, True], ids=["no roots", "roots"])
+@pytest.mark.parametrize("selected", [(), ("a",)], ids=["whole root", "subdirectory"])
+def test_a_folder_that_has_become_a_link_leading_out_is_not_followed(
+    photos: Path, tmp_path: Path, roots: bool, selected: tuple[str, ...]
+) -> None:
+    private = libraries.write_photos(tmp_path / "private", PHOTOS)
+    settings = {"image_roots": str(photos)} if roots else {}
+    with data_directory() as folder, running(folder, **settings) as run:
+        wish = NewSession(os.path.realpath(photos), selected, None, {"faces": False, "untrained": True})
+        source, _ = run.database.transact(lambda connection: begin(connection, wish))
+        run.controller.look.set()
+        run.ended(source)
+        (photos / "a").rename(tmp_path / "away")
+        (photos / "a").symlink_to(private / "a")
+        session = find_faces(run, source)
+        summary = run.ended(session)
+        assert {failure["code"] for failure in summary["failures"]} == {"outside_roots"}
+        assert summary["images"]["failed"] == PHOTOS // 2
+        assert all("/b/" in name for name in scanned(run, session))
+        assert run.engines.fake_faces.seen == (0 if selected else PHOTOS // 2)
+
+
+def test_photos_of_folders_that_may_not_be_read_any_more_are_left_out(photos: Path, tmp_path: Path) -> None:
+    """A data directory of earlier runs, served with other roots."""
+    private = libraries.write_photos(tmp_path / "private", PHOTOS)
+    with data_directory() as folder:
+        with running(folder) as run:
+            of_private = run.begin(private, faces=False)
+            run.ended(of_private)
+            run.run(photos, faces=False)
+        with running(folder, image_roots=str(photos)) as run:
+            everywhere = find_faces(run)
+            assert run.ended(everywhere)["images"]["total"] == PHOTOS
+            assert {os.path.commonpath([name, photos]) for name in scanned(run, everywhere)} == {str(photos)}
+            assert run.ended(find_faces(run, of_private))["images"]["total"] == 0
+            assert run.engines.fake_faces.seen == PHOTOS
+
+
 @pytest.mark.parametrize("of_all", [False, True])
 def test_a_mount_that_vanishes_is_waited_for(run: Run, photos: Path, of_all: bool) -> None:
     source = run.begin(photos, faces=False)

@@ -108,7 +108,7 @@ def waiting_at_the_lock(connection: sa.Connection) -> int:
 
 def test_a_database_without_a_schema_is_told_with_what_to_do(empty_url: str) -> None:
     engine = sa.create_engine(empty_url, poolclass=sa.NullPool)
-    told = r"version none, .* needs 0003. Run `trainyard migrate`"
+    told = r"version none, .* needs 0004. Run `trainyard migrate`"
     with engine.connect() as connection, pytest.raises(SchemaMismatch, match=told):
         check_schema(connection)
 
@@ -181,11 +181,13 @@ def test_a_standalone_face_session_points_at_the_session_it_was_asked_for(connec
     assert pointing == {standalone: source, of_all_photos: None}
 
 
-def test_a_standalone_face_session_is_one_before_it_has_steps(connection: sa.Connection) -> None:
-    ordinary, standalone = add_session(connection), add_session(connection, options=STANDALONE)
+@pytest.mark.parametrize("options", [{}, STANDALONE], ids=["ordinary", "standalone"])
+def test_a_face_session_is_one_before_it_has_steps(connection: sa.Connection, options: dict[str, Any]) -> None:
+    id = add_session(connection, options=options)
+    without_faces = add_session(connection, options={"faces": False})
     seen = face_sessions(connection)
-    assert ordinary not in seen
-    row = seen[standalone]
+    assert without_faces not in seen
+    row = seen[id]
     assert (row["status"], row["total_images"], row["processed_images"], row["faces_detected"]) == ("pending", 0, 0, 0)
     assert (row["clusters_created"], row["started_at"], row["completed_at"]) == (0, None, None)
 

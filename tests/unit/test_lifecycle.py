@@ -8,6 +8,7 @@ from trainyard.lifecycle import (
     SETTLED,
     TRANSITIONS,
     answer,
+    answer_of_resource,
     overall_status,
     phase_status,
     phase_statuses,
@@ -60,6 +61,53 @@ def test_a_refused_request_says_what_the_session_is() -> None:
         "The session is completed; it cannot pause any more."
     )
     assert "being cancelled" in answer("running", "cancel", failed_images=0, verb="resume").message
+
+
+@pytest.mark.parametrize(
+    ("status", "requested", "verb", "message"),
+    [
+        ("paused", "pause", "pause", "The session is paused already."),
+        ("running", "pause", "pause", "A pause has been asked for already; it takes effect at the next batch."),
+        ("pending", "pause", "pause", "A pause has been asked for already; it takes effect at the next batch."),
+        ("paused", "run", "resume", "The session has been asked to go on already, and is about to."),
+        ("running", "run", "resume", "The session is running; there is nothing to resume."),
+        ("pending", "run", "resume", "The session is pending; there is nothing to resume."),
+        ("running", "cancel", "cancel", "The session is being cancelled already."),
+    ],
+)
+def test_a_request_made_twice_is_told_what_became_of_the_first(
+    status: str, requested: str, verb: str, message: str
+) -> None:
+    assert answer(status, requested, failed_images=0, verb=verb).message == message
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "cancel", "retry"])
+def test_a_resource_that_stands_and_suspends_nothing_rules_nothing_out(verb: str) -> None:
+    assert answer_of_resource(verb, "archive", gone=False, suspended=False, paused=True) is None
+
+
+def test_nothing_is_retried_once_the_resource_is_gone() -> None:
+    refused = answer_of_resource("retry", "archive", gone=True, suspended=False, paused=False)
+    assert refused is not None
+    assert (refused.status, refused.code) == (409, "ResourceGone")
+    assert "archive" in refused.message
+    assert answer_of_resource("cancel", "archive", gone=True, suspended=False, paused=False) is None
+
+
+def test_a_resume_against_the_resource_says_how_to_lift_its_brake() -> None:
+    refused = answer_of_resource("resume", "archive", gone=False, suspended=True, paused=False)
+    assert refused is not None
+    assert (refused.status, refused.code) == (409, "SuspendedByResource")
+    lift = """kubectl patch trainingsession archive --type=merge --patch='{"spec":{"suspend":false}}'"""
+    assert refused.message == f"Its resource archive holds the session by spec.suspend. Run `{lift}`."
+    both = answer_of_resource("resume", "archive", gone=False, suspended=True, paused=True)
+    assert both is not None
+    assert both.message.endswith("`, then resume again.")
+
+
+@pytest.mark.parametrize("verb", ["pause", "cancel", "retry"])
+def test_a_suspended_session_can_be_asked_for_anything_else(verb: str) -> None:
+    assert answer_of_resource(verb, "archive", gone=False, suspended=True, paused=False) is None
 
 
 @pytest.mark.parametrize(

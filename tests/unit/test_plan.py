@@ -157,6 +157,12 @@ def test_a_session_is_led_through_its_steps(case: Situation) -> None:
         FinishStep(1, "cluster", "skipped"),
     ),
     situation(
+        "no face to group any more, after a retry",
+        session(pending("cluster", attempt=1), faces_to_cluster=False),
+        [],
+        FinishStep(1, "cluster"),
+    ),
+    situation(
         "no detection, but faces of earlier sessions to group",
         session(pending("cluster"), StepView("detect", "skipped")),
         [],
