@@ -7,6 +7,7 @@ from changing anything, and, where no tokens are configured, from reaching this 
 import logging
 import re
 import time
+from functools import partial
 from urllib.parse import quote
 
 from starlette.datastructures import MutableHeaders
@@ -30,6 +31,11 @@ OPEN_WRITES = frozenset({"/api/v1/sign-in", "/api/v1/sign-out"})
 LOOPBACK_HOST = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.ASCII | re.IGNORECASE)
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
+BEHIND_A_PROXY = (
+    "If this is the server's own page behind a proxy that ends TLS: set FORWARDED_ALLOW_IPS to the proxy's address, "
+    "and let it pass Host and X-Forwarded-Proto on."
+)
+
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -40,7 +46,11 @@ UNLESS_SET_OF_API = {**UNLESS_SET, "Cache-Control": "no-store"}
 
 
 class Access:
-    """ASGI middleware: asks `tokens` about every request, and tells the routes the caller's role in `state.role`."""
+    """ASGI middleware: asks `tokens` about every request.
+
+    It tells the routes the caller's role in `state.role`, and leaves them `state.still_allowed()`: whether the same
+    request would be let in now. Who sends for longer than a moment asks that again.
+    """
 
     def __init__(self, app: ASGIApp, tokens: Tokens) -> None:
         self._app = app
@@ -66,6 +76,7 @@ class Access:
         """Everything is answered in here, failures too: what is answered further out lacks the headers."""
         try:
             request.state.role = self._allow(request)
+            request.state.still_allowed = partial(self._is_allowed, request)
             _check_length(request)
             await self._app(request.scope, _limited(request.receive), answer.send)
         except Problem as problem:
@@ -90,6 +101,13 @@ class Access:
         if role == "reader" and not _is_read(request) and not _is_open(request):
             raise Problem(403, "OperatorNeeded", "A reader may only look; this needs an operator's token.")
         return role
+
+    def _is_allowed(self, request: Request) -> bool:
+        try:
+            self._allow(request)
+        except Problem:
+            return False
+        return True
 
     def _role(self, request: Request) -> Role | None:
         """Raises Problem for a caller that has no role but needs one."""
@@ -158,7 +176,8 @@ def _check_origin(request: Request) -> None:
         ours = f"{request.scope['scheme']}://{request.headers.get('host', '')}"
         same, told = _with_port(origin) == _with_port(ours), f"{origin!r}, and this is {ours!r}"
     if not same:
-        raise Problem(403, "CrossOrigin", f"A page of {told}: other sites' pages may change nothing here.")
+        detail = f"A page of {told}: other sites' pages may change nothing here. {BEHIND_A_PROXY}"
+        raise Problem(403, "CrossOrigin", detail)
 
 
 def _with_port(origin: str) -> str:

@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer
 
 from api import problems
 from api.access import Access
+from api.description import DescribedAPI
 from api.page import mount_page
 from api.routes import (
     categories,
@@ -26,9 +27,12 @@ from api.routes import (
     system,
 )
 from api.services import Services
+from api.storage import STORAGE_THREADS
 
-# Routes are plain functions in threads, each with a connection of the pool while it runs: no more threads than these.
-CONNECTIONS = 16
+# Routes are plain functions in threads, each with a connection of the pool while it runs: a pool of as many as there
+# are threads, those for the photos' storage and those of /readyz (two) and /metrics among them.
+THREADS = 16
+CONNECTIONS = THREADS + STORAGE_THREADS + 3
 
 ROUTES = (
     progress, events, sessions, face_sessions, categories, directories, images,
@@ -37,7 +41,7 @@ ROUTES = (
 
 
 def create_app(services: Services) -> FastAPI:
-    app = FastAPI(
+    app = DescribedAPI(
         title="Trainyard",
         version=version("trainyard"),
         description="Photos in; embeddings, faces, groups of the same person and one progress number out.",
@@ -58,7 +62,7 @@ def create_app(services: Services) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    to_thread.current_default_thread_limiter().total_tokens = CONNECTIONS
+    to_thread.current_default_thread_limiter().total_tokens = THREADS
     yield
     app.state.services.stream.close()
     app.state.services.thumbnails.close()

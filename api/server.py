@@ -1,5 +1,6 @@
 """Serving the app: a socket that is bound before anything else starts, and a shutdown that waits for nobody."""
 
+import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import CONNECTIONS
+from api.connections import Connection
 from api.services import Services
 from api.stream import ProgressStream
 from api.thumbnails import Thumbnails
@@ -17,12 +19,18 @@ from trainyard.database import Database
 from trainyard.settings import Settings
 from trainyard.vectors import Vectors
 
+log = logging.getLogger(__name__)
+
 SHUTDOWN_SECONDS = 5  # given to requests that are being answered
-BACKLOG = 1_024
+BACKLOG = 128  # connections that nobody has accepted yet
 
 
 class CannotListen(Exception):
     """The address cannot be had."""
+
+
+class ServerDied(Exception):
+    """The server's thread ended though nobody stopped it; nobody is answered any more."""
 
 
 class NeedsTokens(Exception):
@@ -44,12 +52,16 @@ def open_services(settings: Settings, database_url: str, vectors: Vectors) -> It
 
 
 def listen(host: str, port: int, settings: Settings) -> socket.socket:
-    """A socket bound to the address; port 0 takes a free one. Raises CannotListen and NeedsTokens."""
+    """A socket bound to the address; port 0 takes a free one.
+
+    Raises CannotListen, NeedsTokens and, so that it is known before stores are opened, TokensUnusable.
+    """
     if settings.tokens_file is None and not is_loopback(host):
         raise NeedsTokens(
             f"Without tokens only this machine may call; {host} lets others in. Leave --host out, or set "
             "TRAINYARD_TOKENS_FILE to a file with lines such as: operator SOME-LONG-RANDOM-TEXT"
         )
+    Tokens(settings.tokens_file)
     try:
         family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind, number)
@@ -78,6 +90,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=Connection,
+                backlog=BACKLOG,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -91,14 +105,36 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+class Serving:
+    """The server in a thread of this process, and where it is."""
+
+    def __init__(self, app: FastAPI, bound: socket.socket) -> None:
+        self.url = url_of(bound)
+        self._server = Server(app)
+        self._thread = threading.Thread(target=self._serve, args=(bound,), name="server", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raises ServerDied."""
+        if not self._thread.is_alive():
+            raise ServerDied(f"The server at {self.url} ended by itself; the log says why. Start it again.")
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+    def _serve(self, bound: socket.socket) -> None:
+        try:
+            self._server.run([bound])
+        except BaseException:  # SystemExit, too, which would end the thread without a word
+            log.exception("the server died")
+
+
 @contextmanager
-def serving(app: FastAPI, bound: socket.socket) -> Iterator[str]:
-    """The app served by a thread of this process; gives its URL."""
-    server = Server(app)
-    thread = threading.Thread(target=server.run, args=([bound],), name="server", daemon=True)
-    thread.start()
+def serving(app: FastAPI, bound: socket.socket) -> Iterator[Serving]:
+    """The app served until the block ends."""
+    server = Serving(app, bound)
     try:
-        yield url_of(bound)
+        yield server
     finally:
-        server.should_exit = True
-        thread.join()
+        server.stop()

@@ -1,11 +1,11 @@
-"""One look at something that may hang, shared by all who ask meanwhile: it never holds more than one thread."""
+"""One look at something that may hang, shared by all who ask: it holds one thread, none of the routes'."""
 
 import asyncio
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 
 T = TypeVar("T")
 
@@ -33,6 +33,6 @@ class SingleFlight(Generic[T]):
 
     async def _run(self) -> T:
         try:
-            return await to_thread.run_sync(self._look, abandon_on_cancel=True)
+            return await to_thread.run_sync(self._look, abandon_on_cancel=True, limiter=CapacityLimiter(1))
         finally:
             self._landed = time.monotonic()

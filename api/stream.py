@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -59,7 +59,7 @@ class Watched:
         if self._latest is not None and self._latest.error is not None:
             raise self._latest.error
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    async def frames(self) -> AsyncGenerator[bytes]:
         """The stream's bytes: the progress at once, then each change, until the session is over."""
         yield format_sse_event(retry=RECONNECT_MILLISECONDS)
         sent: str | None = None

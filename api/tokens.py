@@ -4,7 +4,7 @@ import hmac
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,10 +21,12 @@ TAKES = (
     "A line takes a role, operator or reader, and its token of at least 16 characters (ASCII, no spaces), such as: "
     "operator SOME-LONG-RANDOM-TEXT"
 )
+LEFT_OUT = "What is named there is left out; the other lines count."
+NOBODY = "Nobody is let in until that is mended."
 
 
 class TokensUnusable(Exception):
-    """The file of tokens cannot be read, names none, or has a line that is none."""
+    """The file of tokens cannot be read, or cannot be begun with: it names none, or has a line that is none."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,11 @@ class _Account:
 
 
 class Tokens:
-    """The tokens of a file; without one nobody needs any.
+    """The tokens of a file; without one nobody needs any. Raises TokensUnusable.
 
-    A changed file counts from the next request on. One that cannot be used (any more, or half written) lets nobody
-    new in and puts nobody out: the tokens read before stay, and the log says why. Raises TokensUnusable where there
-    are none to stay.
+    A changed file counts as it is from the next request on: what is no token's line is left out, and one that is
+    gone, empty or cannot be read lets nobody in. The log says so, once for each change. So a token that is taken out
+    of the file is revoked, whatever else is wrong there.
     """
 
     def __init__(self, path: Path | None, clock: Callable[[], float] = time.time) -> None:
@@ -46,9 +48,9 @@ class Tokens:
         self._clock = clock
         # The accounts and what they are from: one thing, so that requests side by side never part them.
         self._read: tuple[Version | None, tuple[_Account, ...]] = (None, ())
-        self._told: tuple[Version | None, str] | None = None
+        self._told: tuple[Version | None, str] = (None, "")
         if path is not None:
-            self._read = (_version(path), _read_accounts(path))
+            self._read = (_version(path), _all_accounts(path))
 
     @property
     def needed(self) -> bool:
@@ -90,19 +92,19 @@ class Tokens:
     def _current(self) -> tuple[_Account, ...]:
         if self._path is not None:
             version = _version(self._path)
-            if version == self._read[0]:
-                self._told = None
-            else:
+            if version is None or version != self._read[0]:
                 self._take(self._path, version)
         return self._read[1]
 
     def _take(self, path: Path, version: Version | None) -> None:
         try:
-            self._read = (version, _read_accounts(path))
+            accounts, fault = _read_accounts(path)
         except TokensUnusable as error:
-            if self._told != (version, str(error)):
-                log.error("%s Until that is mended the tokens read before are good, and no others.", error)
-            self._told = (version, str(error))
+            version, accounts, fault = None, (), str(error)  # to be read again for the next request
+        self._read = (version, accounts)
+        if fault and (version, fault) != self._told:
+            log.error("%s %s", fault, LEFT_OUT if accounts else NOBODY)
+        self._told = (version, fault)
 
 
 def _version(path: Path) -> Version | None:
@@ -114,8 +116,19 @@ def _version(path: Path) -> Version | None:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _read_accounts(path: Path) -> tuple[_Account, ...]:
-    """Raises TokensUnusable, which never says what stands in a line."""
+def _all_accounts(path: Path) -> tuple[_Account, ...]:
+    """Raises TokensUnusable unless every line is as it should be."""
+    accounts, fault = _read_accounts(path)
+    if fault:
+        raise TokensUnusable(fault)
+    return accounts
+
+
+def _read_accounts(path: Path) -> tuple[tuple[_Account, ...], str]:
+    """The accounts of the lines that are good, and what is wrong: numbers of lines, never what stands in them.
+
+    Raises TokensUnusable for a file that cannot be read.
+    """
     try:
         lines = path.read_text("utf-8-sig", errors="replace").splitlines()
     except OSError as error:
@@ -123,18 +136,23 @@ def _read_accounts(path: Path) -> tuple[_Account, ...]:
             f"The tokens of {path} (TRAINYARD_TOKENS_FILE) cannot be read: {error.strerror}."
         ) from None
     accounts: dict[bytes, _Account] = {}
+    bad = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         account = _parse(line)
-        if account is None:
-            raise TokensUnusable(f"Line {number} of {path} (TRAINYARD_TOKENS_FILE) is no token's. {TAKES}.")
-        if account.digest in accounts:
-            raise TokensUnusable(f"Line {number} of {path} (TRAINYARD_TOKENS_FILE) has the token of a line before.")
-        accounts[account.digest] = account
-    if not accounts:
-        raise TokensUnusable(f"{path} (TRAINYARD_TOKENS_FILE) names no token. {TAKES}.")
-    return tuple(accounts.values())
+        if account is None or account.digest in accounts:
+            bad.append(number)
+        else:
+            accounts[account.digest] = account
+    return tuple(accounts.values()), _fault(path, bad, none=not accounts)
+
+
+def _fault(path: Path, bad: Sequence[int], *, none: bool) -> str:
+    if bad:
+        lines = f"{'Line' if len(bad) == 1 else 'Lines'} {', '.join(map(str, bad))} of"
+        return f"{lines} {path} (TRAINYARD_TOKENS_FILE): no token's, or that of a line before. {TAKES}."
+    return f"{path} (TRAINYARD_TOKENS_FILE) names no token. {TAKES}." if none else ""
 
 
 def _parse(line: str) -> _Account | None:

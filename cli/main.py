@@ -24,6 +24,7 @@ EXIT_UNUSABLE = 2  # as it stands it cannot begin; the sentence says what to do
 EXIT_CODES = {
     "api.server.CannotListen": EXIT_UNUSABLE,
     "api.server.NeedsTokens": EXIT_UNUSABLE,
+    "api.server.ServerDied": EXIT_FAILED,
     "api.tokens.TokensUnusable": EXIT_UNUSABLE,
     "controller.lease.LeaseHeld": EXIT_UNUSABLE,
     "controller.lease.LeaseLost": EXIT_FAILED,

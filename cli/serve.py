@@ -7,16 +7,19 @@ from typing import Annotated
 import typer
 
 from cli.pieces import database_url, open_vectors, stop_signals
+from cli.serve_display import ApiDisplay, ServeDisplay
 from cli.weights import need_models
 from trainyard.settings import BadSetting, FaceEngineChoice, Settings, load_settings
 
 HOST = "127.0.0.1"
 PORT = 8080
+LOOK_SECONDS = 1.0
 
 HostOption = Annotated[str, typer.Option(help="Address to listen on; any but this machine's own needs tokens.")]
 PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")]
 ImageRootOption = Annotated[
-    list[Path] | None, typer.Option(help="A folder that sessions may read; may be given more than once.")
+    list[str] | None,
+    typer.Option(metavar="DIRECTORY", help="A folder that sessions may read; may be given more than once."),
 ]
 
 
@@ -32,17 +35,25 @@ def serve(
 ) -> None:
     """Serve the API and its page, with everything embedded. Sessions that had not ended go on by themselves."""
     settings = load_settings(
-        data_dir=data_dir, face_engine=face_engine, untrained=untrained or None, image_roots=_roots(image_root)
+        data_dir=data_dir,
+        face_engine=face_engine,
+        untrained=untrained or None,
+        image_roots=_roots(image_root, "trainyard serve"),
     )
     _check_roots(settings, "trainyard serve")
     need_models(settings, faces=True, quiet=False)
+    display = ServeDisplay()
+    if settings.untrained:
+        display.untrained()
 
+    from api.connections import raise_file_limit
     from local.serve import serve as run
     from trainyard.logs import log_to_stderr
 
     log_to_stderr()
+    raise_file_limit()
     with stop_signals() as stop:
-        run(settings, host, port, stop=stop, ready=_say_where)
+        run(settings, host, port, stop=stop, display=display)
 
 
 def api(image_root: ImageRootOption = None, host: HostOption = HOST, port: PortOption = PORT) -> None:
@@ -50,27 +61,35 @@ def api(image_root: ImageRootOption = None, host: HostOption = HOST, port: PortO
 
     PostgreSQL and Qdrant are TRAINYARD_DATABASE_URL and TRAINYARD_QDRANT_URL; the photos must be mounted here too.
     """
-    settings = load_settings(image_roots=_roots(image_root))
+    settings = load_settings(image_roots=_roots(image_root, "trainyard api"))
     _check_roots(settings, "trainyard api")
+    display = ApiDisplay()
 
     from api.app import create_app
+    from api.connections import raise_file_limit
     from api.server import listen, open_services, serving
     from trainyard.logs import log_to_stderr
 
     log_to_stderr()
+    raise_file_limit()
     with (
         stop_signals() as stop,
         listen(host, port, settings) as bound,
         closing(open_vectors(settings)) as vectors,
         open_services(settings, database_url(settings), vectors) as services,
-        serving(create_app(services), bound) as url,
+        serving(create_app(services), bound) as server,
     ):
-        _say_where(url)
-        stop.wait()
+        display.ready(server.url)
+        while not stop.wait(LOOK_SECONDS):
+            server.check()
+        display.stopping()
 
 
-def _roots(given: list[Path] | None) -> str | None:
-    return ":".join(str(path.expanduser().absolute()) for path in given) if given else None
+def _roots(given: list[str] | None, command: str) -> str | None:
+    """Raises BadSetting for an empty one: it would be the folder that the command was typed in."""
+    if given and not all(given):
+        raise BadSetting(f"An --image-root is empty. Type:  {command} --image-root ~/Pictures")
+    return ":".join(str(Path(path).expanduser().absolute()) for path in given) if given else None
 
 
 def _check_roots(settings: Settings, command: str) -> None:
@@ -83,7 +102,3 @@ def _check_roots(settings: Settings, command: str) -> None:
     missing = [root for root in settings.allowed_roots if not Path(root).is_dir()]
     if missing:
         raise BadSetting(f"There is no folder {missing[0]} (of --image-root, or TRAINYARD_IMAGE_ROOTS).")
-
-
-def _say_where(url: str) -> None:
-    typer.echo(f"Trainyard is at {url} (Ctrl-C stops it).", err=True)

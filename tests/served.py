@@ -56,9 +56,9 @@ def served(data_dir: Path, image_root: Path, **settings: Any) -> Iterator[Served
         with (
             listen("127.0.0.1", 0, run.settings) as bound,
             open_services(run.settings, run.database.url, run.vectors) as services,
-            serving(create_app(services), bound) as url,
+            serving(create_app(services), bound) as serves,
         ):
-            server = Served(url, run, services)
+            server = Served(serves.url, run, services)
             with server.client:
                 yield server
 

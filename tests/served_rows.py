@@ -42,17 +42,17 @@ class ServedRows:
 
 
 @contextmanager
-def served_rows(database_url: str, folder: Path) -> Iterator[ServedRows]:
+def served_rows(database_url: str, folder: Path, **settings_given: Any) -> Iterator[ServedRows]:
     """Serve this database, with empty vectors in `folder`."""
-    settings = Settings(data_dir=folder)
+    settings = Settings(data_dir=folder, **settings_given)
     with (
         closing(Vectors.local(folder / "qdrant")) as vectors,
         listen("127.0.0.1", 0, settings) as bound,
         open_services(settings, database_url, vectors) as services,
-        serving(create_app(services), bound) as url,
-        httpx.Client(base_url=url, timeout=LONGEST_WAIT_SECONDS) as client,
+        serving(create_app(services), bound) as serves,
+        httpx.Client(base_url=serves.url, timeout=LONGEST_WAIT_SECONDS) as client,
     ):
-        yield ServedRows(url, services, client)
+        yield ServedRows(serves.url, services, client)
 
 
 @contextmanager

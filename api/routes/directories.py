@@ -10,10 +10,11 @@ from fastapi import APIRouter, Query
 from pydantic import Field
 
 from api.folder_counts import MOST_ENTRIES, ImageCount, count_images, together
-from api.paging import Limit, PageToken, page, read_token
+from api.paging import Limit, PageToken, page, read_text
 from api.problems import ANY_ROUTE, RETRY_SECONDS, Problem
 from api.schemas import Out
 from api.services import Given
+from api.storage import in_storage_thread
 from trainyard.folders import LONGEST_PATH, RootUnusable, is_allowed, is_excluded, is_text, lies_in, real_folder
 from trainyard.settings import Settings
 
@@ -49,13 +50,15 @@ class Directories(Out):
 
 
 @router.get("")
-def list_directories(
+async def list_directories(
     services: Given, path: FolderPath = None, limit: Limit = 100, token: PageToken = None
 ) -> Directories:
     """The folders in a folder, and how many photos each holds as far as a moment's look can tell."""
-    after = read_token(token, str) or ""
+    after = read_text(token) or ""
     try:
-        return _roots(services.settings) if path is None else _inside(services.settings, path, limit, after)
+        if path is None:
+            return await in_storage_thread(_roots, services.settings)
+        return await in_storage_thread(_inside, services.settings, path, limit, after)
     except OSError as error:
         detail = f"{path} cannot be read just now ({error.strerror}). Try again in a moment."
         raise Problem(503, "StorageUnavailable", detail, headers={"Retry-After": RETRY_SECONDS}) from error

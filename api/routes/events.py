@@ -1,6 +1,7 @@
 """Live events: the JSON of progress-unified, sent whenever it has changed."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Annotated, Any
 
@@ -25,7 +26,8 @@ STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": (
             f"Server-sent events named `{EVENT}`. The data of each is exactly the JSON that progress-unified answers: "
-            "the first at once, then one a second at most, when it has changed. The stream ends when the session has."
+            "the first at once, then one a second at most, when it has changed. The stream ends when the session has, "
+            "and when its token or sign-in is good no more."
         ),
         "content": {
             MEDIA_TYPE: {
@@ -45,9 +47,19 @@ async def watch(request: Request, session_id: SessionId) -> AsyncIterator[Watche
 
 
 @router.get("/events", response_class=StreamingResponse, responses={**STREAM, **documented(404)})
-async def get_events(watched: Annotated[Watched, Depends(watch)]) -> StreamingResponse:
+async def get_events(request: Request, watched: Annotated[Watched, Depends(watch)]) -> StreamingResponse:
     """Progress of the whole session, live."""
-    return StreamingResponse(watched.frames(), headers=HEADERS, media_type=MEDIA_TYPE)
+    frames = while_allowed(watched.frames(), request.state.still_allowed)
+    return StreamingResponse(frames, headers=HEADERS, media_type=MEDIA_TYPE)
+
+
+async def while_allowed(frames: AsyncGenerator[bytes], still_allowed: Callable[[], bool]) -> AsyncIterator[bytes]:
+    """The frames until a token that was removed, or a sign-in that has ended, would no longer open the stream."""
+    async with aclosing(frames):
+        async for frame in frames:
+            if not still_allowed():
+                return
+            yield frame
 
 
 def read(connection: sa.Connection, session_id: int) -> Reading:

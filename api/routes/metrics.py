@@ -7,6 +7,7 @@ from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
 from api.database_metrics import DatabaseMetrics
+from api.problems import documented
 from api.request_metrics import ObserveRequests, RequestMetrics
 from api.services import Services
 
@@ -38,7 +39,7 @@ def _metrics(services: Services) -> Metrics:
     return Metrics(registry, database, RequestMetrics(registry))
 
 
-@router.get("/metrics", response_class=PlainTextResponse)
+@router.get("/metrics", response_class=PlainTextResponse, responses=documented(401, 403))
 async def get_metrics(request: Request) -> Response:
     """Sessions, images and faces of the installation, its controller, and the requests of this process."""
     metrics: Metrics = request.app.state.metrics

@@ -164,7 +164,7 @@ def test_tokens_are_read_again_while_they_are_served_from(client: httpx.Client, 
     assert client.get(SYSTEM, headers={"Authorization": "Bearer another-operators-token"}).status_code == 200
 
 
-def test_a_half_written_file_of_tokens_locks_nobody_out(
+def test_a_bad_line_of_the_tokens_locks_out_nobody_else(
     client: httpx.Client, tokens: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert client.get(SYSTEM, headers=AS_OPERATOR).status_code == 200
@@ -172,9 +172,20 @@ def test_a_half_written_file_of_tokens_locks_nobody_out(
     write_tokens(tokens.parent, f"operator {OPERATOR}\nreader half-writ")
 
     assert client.get(SYSTEM, headers=AS_OPERATOR).status_code == 200
-    assert client.get(SYSTEM, headers=AS_READER).status_code == 200
+    assert problem(client.get(SYSTEM, headers=AS_READER), 401) == "TokenInvalid"
     assert problem(client.get(SYSTEM, headers={"Authorization": "Bearer half-writ"}), 401) == "TokenInvalid"
     assert [record.getMessage()[:9] for record in caplog.records if record.name == "api.tokens"] == ["Line 2 of"]
+
+
+def test_a_token_that_is_taken_out_is_revoked_though_nothing_but_a_comment_is_left(
+    client: httpx.Client, tokens: Path
+) -> None:
+    sign_in(client, OPERATOR)
+
+    write_tokens(tokens.parent, "# nobody at the moment\n")
+
+    assert problem(client.get(SYSTEM, headers=AS_OPERATOR), 401) == "TokenInvalid"
+    assert problem(client.get(SYSTEM), 401) == "TokenInvalid"
 
 
 # the page's sign-in
@@ -285,6 +296,14 @@ def test_the_port_a_scheme_stands_for_need_not_be_named(unguarded: Served) -> No
         assert refused(client, Origin="http://localhost", Host="localhost:8080")
 
 
+def test_behind_a_proxy_that_ends_tls_the_refusal_says_what_to_set(unguarded: Served) -> None:
+    with httpx.Client(base_url=unguarded.url) as client:
+        answer = client.post(CATEGORIES, json={"name": "any"}, headers={"Origin": "https://photos.example"})
+    assert problem(answer, 403) == "CrossOrigin"
+    assert "FORWARDED_ALLOW_IPS" in answer.json()["detail"]
+    assert "Host" in answer.json()["detail"]
+
+
 def test_a_token_in_its_header_is_no_other_sites(client: httpx.Client) -> None:
     assert not refused(client, Origin=ELSEWHERE, **AS_OPERATOR)
 
@@ -386,6 +405,16 @@ def test_a_body_that_is_too_large_is_refused(client: httpx.Client, says_how_long
     assert send(fits).status_code in {200, 201}
     assert problem(send(too_large), 413) == "TooLarge"
     assert send(fits).status_code == 200
+
+
+def test_what_access_answers_is_documented(client: httpx.Client) -> None:
+    paths = client.get("/openapi.json", headers=AS_OPERATOR).json()["paths"]
+    for path, operations in paths.items():
+        for operation in operations.values():
+            assert ("413" in operation["responses"]) == ("requestBody" in operation), path
+    too_large = paths[SIGN_IN]["post"]["responses"]["413"]["content"]["application/problem+json"]["schema"]
+    assert too_large == {"$ref": "#/components/schemas/ProblemDetails"}
+    assert {"401", "403"} < set(paths["/metrics"]["get"]["responses"])
 
 
 def test_requests_are_logged_without_their_secrets(

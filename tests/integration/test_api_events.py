@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from api import stream
 from api.app import CONNECTIONS
+from api.tokens import SIGNED_IN_SECONDS
 from tests.libraries import write_photos
 from tests.local_runs import LONGEST_WAIT_SECONDS, data_directory, wait_until
 from tests.served import served
@@ -22,6 +23,7 @@ from tests.served_rows import ServedRows, served_rows, unreachable
 
 READ_SECONDS = stream.READ_SECONDS
 CLIENTS = 100
+TOKEN = "operators-own-token"
 ANNOUNCED = 8 * 2**20  # characters: more than the buffers between a server and a client who does not read
 
 
@@ -227,6 +229,43 @@ def test_a_session_that_is_not_there_is_a_problem(server: ServedRows, deleted_at
     answer = server.client.get(path(session if deleted_at is not None else session + 1))
     assert (answer.status_code, answer.json()["code"]) == (404, "NoSuchSession")
     assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.fixture
+def guarded(database_url: str, tmp_path: Path) -> Iterator[ServedRows]:
+    """A server with a token, whose client has signed in with it."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text(f"operator {TOKEN}\n")
+    with served_rows(database_url, tmp_path / "data", tokens_file=tokens) as server:
+        assert server.client.post("/api/v1/sign-in", json={"token": TOKEN}).status_code == 204
+        yield server
+
+
+@pytest.mark.parametrize("with_token", [True, False])
+def test_a_stream_ends_before_its_next_event_once_its_token_is_gone(
+    guarded: ServedRows, tmp_path: Path, with_token: bool
+) -> None:
+    if with_token:
+        guarded.client.cookies.clear()
+        guarded.client.headers["Authorization"] = f"Bearer {TOKEN}"
+    session = guarded.add()
+    with listening(guarded, session) as client:
+        client.next()
+        guarded.change(session, status="running")
+        assert '"overallStatus":"running"' in client.next().data
+        (tmp_path / "tokens").write_text("operator another-operators-token\n")
+        guarded.change(session, waiting_code="Unseen", waiting_message="")
+        assert client.rest() == []
+
+
+def test_a_stream_ends_with_its_sign_in_though_nothing_changes(
+    guarded: ServedRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "KEEP_ALIVE_SECONDS", 0.01)
+    with listening(guarded, guarded.add()) as client:
+        client.next()
+        monkeypatch.setattr(guarded.services.tokens, "_clock", lambda: time.time() + SIGNED_IN_SECONDS)
+        assert client.rest() == []
 
 
 def test_a_server_that_stops_ends_its_streams_in_order(database_url: str, tmp_path: Path) -> None:

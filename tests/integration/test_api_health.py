@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from api import single_flight
+from api.app import THREADS
+from api.routes import progress
 from tests.local_runs import wait_until
 from tests.served_rows import ServedRows, served_rows, unreachable
+from trainyard.lifecycle import NoSuchSession
 from trainyard.vectors import VectorsUnavailable
 
 
@@ -84,3 +88,25 @@ def test_a_store_that_hangs_is_not_ready_and_holds_one_thread(
         assert len(looks) == 1
     finally:
         go_on.set()
+
+
+def test_checks_are_answered_though_every_thread_of_the_routes_hangs(
+    server: ServedRows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, hanging = threading.Event(), threading.Semaphore(0)
+
+    def hang(*_: Any) -> Any:
+        hanging.release()
+        assert go_on.wait(120)
+        raise NoSuchSession(1)
+
+    monkeypatch.setattr(progress, "read_progress", hang)
+    with ThreadPoolExecutor(THREADS) as clients:
+        asked = [clients.submit(server.progress, 1) for _ in range(THREADS)]
+        try:
+            assert all(hanging.acquire(timeout=60) for _ in range(THREADS))
+            assert server.client.get("/readyz").status_code == 200
+            assert "trainyard_up 1.0" in server.client.get("/metrics").text
+        finally:
+            go_on.set()
+        assert {answer.result().status_code for answer in asked} == {404}

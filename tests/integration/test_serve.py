@@ -2,17 +2,26 @@
 
 import re
 import socket
+import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from api.server import Server, ServerDied, listen
+from api.tokens import TokensUnusable
+from cli.main import exit_code_of
+from cli.serve_display import ApiDisplay
+from local.serve import serve
 from tests.libraries import write_photos
 from tests.local_runs import data_directory, running, wait_until
 from tests.natural_keys import everything
 from tests.processes import Trainyard, trainyard
 from trainyard.lifecycle import ENDED
+from trainyard.settings import Settings
 
 SESSIONS = "/api/v1/training/sessions"
 
@@ -47,6 +56,7 @@ def test_a_killed_server_goes_on_by_itself_when_it_is_started_again(tmp_path: Pa
         gate.unlink()
         with trainyard(*command) as second:
             url = url_of(second)
+            assert f"Session {session_id} goes on." in second.errors
             wait_until(lambda: session(url, session_id)["overallStatus"] in ENDED, "the session to end")
             assert session(url, session_id)["images"]["processed"] == 24
             second.interrupt()
@@ -72,6 +82,8 @@ def test_ctrl_c_ends_it_at_once_though_somebody_listens(tmp_path: Path) -> None:
                 gate.unlink()
                 process.interrupt()
                 assert process.wait() == 0
+            assert "Stopping at the batch; once more ends at once." in process.errors
+            assert "UNTRAINED WEIGHTS" in process.errors
         with running(data_dir) as installation:  # and what it left goes on
             assert installation.ended(session_id)["overallStatus"] == "completed"
 
@@ -81,6 +93,47 @@ def test_without_image_roots_it_says_the_line_to_type(tmp_path: Path, command: s
     with trainyard(command) as process:
         assert process.wait() == 2
         assert f"Type:  trainyard {command} --image-root ~/Pictures" in process.errors
+
+
+@pytest.mark.parametrize("command", ["serve", "api"])
+def test_an_empty_image_root_is_not_the_folder_one_is_in(command: str) -> None:
+    with trainyard(command, "--image-root", "") as process:
+        assert process.wait() == 2
+        assert f"Type:  trainyard {command} --image-root ~/Pictures" in process.errors
+
+
+def test_tokens_that_cannot_be_used_are_known_before_anything_is_started(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("operator short\n")
+    with pytest.raises(TokensUnusable):
+        listen("127.0.0.1", 0, Settings(data_dir=tmp_path, tokens_file=tmp_path / "tokens"))
+
+
+def test_a_server_that_ends_by_itself_ends_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = threading.Event()
+
+    class Sitting:
+        def ready(self, url: str, going_on: Sequence[int]) -> None:
+            ready.set()
+
+        def stopping(self) -> None:
+            raise AssertionError("nobody stopped it")
+
+    def die(*_: Any) -> None:
+        assert ready.wait(60)
+        sys.exit(3)
+
+    monkeypatch.setattr(Server, "run", die)
+    with data_directory() as data_dir, pytest.raises(ServerDied, match=r"http://127\.0\.0\.1:\d+ ended") as died:
+        serve(Settings(data_dir=data_dir), "127.0.0.1", 0, stop=threading.Event(), display=Sitting())
+    assert exit_code_of(died.value) == 1
+
+
+def test_every_address_is_said_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    ApiDisplay().ready("http://0.0.0.0:8080", [6, 7, 9])
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Trainyard is on every address of this machine, port 8080 (" in told.err
+    assert "Sessions 6, 7 and 9 go on." in told.err
 
 
 def test_what_it_cannot_begin_with_is_said_in_a_sentence(tmp_path: Path) -> None:

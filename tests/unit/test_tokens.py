@@ -1,5 +1,6 @@
 """Tokens: a file that may change while it is served from, and the cookies that stand for its tokens."""
 
+import errno
 import hmac
 import logging
 import os
@@ -116,28 +117,73 @@ def test_a_folder_of_secrets_swapped_by_its_link_counts_at_once(tmp_path: Path) 
     assert tokens.role_of_token(READER) == "operator"
 
 
-@pytest.mark.parametrize("text", [None, "", f"operator {OPERATOR}\noperator half-writ"])
-def test_a_file_spoilt_later_leaves_the_tokens_as_they_were_and_is_told_of_once(
-    path: Path, text: str | None, errors: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(None, "cannot be read"), ("", "names no token"), (f"# operator {OPERATOR}\n", "names no token")],
+)
+def test_a_file_that_is_removed_or_emptied_lets_nobody_in_and_is_told_of_once(
+    path: Path, text: str | None, said: str, errors: pytest.LogCaptureFixture
 ) -> None:
     tokens = Tokens(path)
+    cookie = tokens.sign_in(OPERATOR)
+    assert cookie is not None
 
     path.unlink() if text is None else write(path, text)
 
     for _ in range(3):
-        assert tokens.role_of_token(OPERATOR) == "operator"
-        assert tokens.role_of_token(READER) == "reader"
-        assert tokens.role_of_token("half-writ") is None
-    assert len(errors.records) == 1
-    assert str(path) in errors.text
-    assert OPERATOR not in errors.text
-    assert "half-writ" not in errors.text
-    write(path, f"operator {OPERATOR}\noperator half-written-before\n")
-    assert tokens.role_of_token("half-written-before") == "operator"
-    assert tokens.role_of_token(READER) is None
+        assert tokens.role_of_token(OPERATOR) is None
+        assert tokens.role_of_token(READER) is None
+        assert tokens.role_of_cookie(cookie) is None
+        assert tokens.sign_in(OPERATOR) is None
+    (told,) = errors.messages
+    assert f"{path} (TRAINYARD_TOKENS_FILE)" in told
+    assert said in told
+    assert "Nobody is let in" in told
+    assert OPERATOR not in told
+
+    write(path, f"operator {OPERATOR}\n")
+    assert tokens.role_of_cookie(cookie) == "operator"
     path.unlink()
-    assert tokens.role_of_token(OPERATOR) == "operator"
+    assert tokens.role_of_token(OPERATOR) is None
     assert len(errors.records) == 2
+
+
+def test_bad_lines_are_left_out_and_told_of_once_by_their_numbers(path: Path, errors: pytest.LogCaptureFixture) -> None:
+    tokens = Tokens(path)
+
+    write(path, f"operator half-writ\noperator {OPERATOR}\nwriter {READER}\nreader {OPERATOR}\n")
+
+    for _ in range(3):
+        assert tokens.role_of_token(OPERATOR) == "operator"
+        assert tokens.role_of_token(READER) is None
+        assert tokens.role_of_token("half-writ") is None
+    (told,) = errors.messages
+    assert told.startswith(f"Lines 1, 3, 4 of {path} (TRAINYARD_TOKENS_FILE)")
+    for secret in (OPERATOR, READER, "half-writ"):
+        assert secret not in told
+
+    write(path, f"operator half-written-before\nreader {READER}\n")
+    assert tokens.role_of_token("half-written-before") == "operator"
+    assert tokens.role_of_token(READER) == "reader"
+    assert tokens.role_of_token(OPERATOR) is None
+    assert len(errors.records) == 1
+
+
+def test_a_file_that_could_not_be_read_for_a_moment_counts_again_though_it_is_the_same(
+    path: Path, errors: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = Tokens(path)
+
+    def unreadable(*_: object, **__: object) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    os.utime(path, ns=(0, 0))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_text", unreadable)
+        assert tokens.role_of_token(OPERATOR) is None
+        assert tokens.role_of_token(OPERATOR) is None
+    assert tokens.role_of_token(OPERATOR) == "operator"
+    assert len(errors.records) == 1
 
 
 @pytest.mark.parametrize("token", [OPERATOR, READER, "nobody's token at all"])
