@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import Query
 
 from api.problems import Problem
+from api.schemas import GREATEST_ID, is_storable
 
 MOST_ITEMS = 1_000
 
@@ -22,17 +23,36 @@ def page_token(last: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(last).encode()).decode().rstrip("=")
 
 
-def read_token(token: str | None, kind: type | tuple[type, ...]) -> Any:
-    """What the token says, of the expected kind; None without one. Raises Problem."""
+def read_id(token: str | None, greatest: int = GREATEST_ID) -> int | None:
+    """The id that the page begins after; None without a token. Raises Problem."""
+    last = _read(token)
+    if last is not None and (not isinstance(last, int) or isinstance(last, bool) or not 0 <= last <= greatest):
+        raise _no_token()
+    return last
+
+
+def read_text(token: str | None) -> str | None:
+    """The text that the page begins after; None without a token. Raises Problem."""
+    last = _read(token)
+    if last is not None and (not isinstance(last, str) or not is_storable(last)):
+        raise _no_token()
+    return last
+
+
+def _read(token: str | None) -> Any:
     if token is None:
         return None
     try:
         last = json.loads(base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError):
         last = None
-    if not isinstance(last, kind) or isinstance(last, bool):
-        raise Problem(422, "BadPageToken", "This is no nextPageToken of this list.", "pageToken")
+    if last is None:
+        raise _no_token()
     return last
+
+
+def _no_token() -> Problem:
+    return Problem(422, "BadPageToken", "This is no nextPageToken of this list.", "pageToken")
 
 
 def page(items: list[Any], limit: int, key: Any) -> dict[str, Any]:

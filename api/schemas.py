@@ -1,9 +1,10 @@
 """The base of everything that goes in and out as JSON, and the shapes that several routes share."""
 
+import unicodedata
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, StringConstraints
 from pydantic.alias_generators import to_camel
 
 T = TypeVar("T")
@@ -42,10 +43,20 @@ class Failure(Out):
     message: str
 
 
-def storable(text: str) -> str:
-    """Text that PostgreSQL takes: no NUL, no half of a surrogate pair."""
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+def is_storable(text: str) -> bool:
+    """Whether PostgreSQL takes it: no NUL, no half of a surrogate pair."""
+    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _storable(text: str) -> str:
+    if not is_storable(text):
         raise ValueError("may not contain NUL or halves of surrogate pairs")
+    return text
+
+
+def _readable(text: str) -> str:
+    if any(unicodedata.category(character) == "Cc" for character in text):
+        raise ValueError("may not contain line breaks, tabs or other control characters")
     return text
 
 
@@ -57,5 +68,10 @@ def waiting(code: str | None, message: str | None, since: Any) -> Waiting | None
     return Waiting(code=code, message=message or "", since=since) if code else None
 
 
-Text = Annotated[str, AfterValidator(storable)]
-Name = Annotated[str, AfterValidator(storable), Field(min_length=1, max_length=200)]
+Text = Annotated[str, AfterValidator(_storable)]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(_storable),
+    AfterValidator(_readable),
+]

@@ -16,6 +16,7 @@ from local.postgres import EmbeddedPostgres
 from trainyard.database import Database
 
 PHOTOS, DATA, SHEETS = "photos", "data", "people"
+SERVED = "served"  # where the README has `trainyard serve` keep its data
 
 # The newest session's face model: the demo's data directory is used by the demo alone.
 READ_FACE_MODEL = sa.text("""
@@ -62,11 +63,12 @@ def _write_sheets(folder: Path) -> list[Path]:
 
 
 def clean(folder: Path) -> None:
-    """Remove the demo with its database, which under root may be kept in a place of its own."""
-    if (folder / DATA).is_dir():
-        with DataDir(folder / DATA) as data_dir:
-            EmbeddedPostgres(data_dir.path).stop()
-            remove_private_place(data_dir.path)
+    """Remove the demo with its databases, which under root may be kept in a place of its own."""
+    for data in (folder / DATA, folder / SERVED):
+        if data.is_dir():
+            with DataDir(data) as data_dir:
+                EmbeddedPostgres(data_dir.path).stop()
+                remove_private_place(data_dir.path)
     shutil.rmtree(folder, ignore_errors=True)
 
 

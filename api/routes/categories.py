@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Response
 from sqlalchemy.dialects.postgresql import insert
 
-from api.paging import Limit, PageToken, page, read_token
+from api.paging import Limit, PageToken, page, read_text
 from api.problems import ANY_ROUTE
 from api.schemas import In, Name, Out, Page
 from api.services import Given
@@ -29,7 +29,7 @@ class Category(Out):
 @router.get("")
 def list_categories(services: Given, limit: Limit = 100, token: PageToken = None) -> Page[Category]:
     """By name."""
-    after = read_token(token, str)
+    after = read_text(token)
     c = categories.c
     query = sa.select(categories).order_by(c.name.collate("C")).limit(limit + 1)
     if after is not None:

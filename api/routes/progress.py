@@ -6,10 +6,10 @@ import sqlalchemy as sa
 from fastapi import APIRouter
 from pydantic import Field
 
-from api.paging import Limit, PageToken, page, read_token
+from api.paging import Limit, PageToken, page, read_id
 from api.problems import ANY_ROUTE, documented
 from api.routes.sessions import SessionId, Status, check_exists
-from api.schemas import Out, Page, Waiting, waiting
+from api.schemas import GREATEST_ASSET_ID, Out, Page, Waiting, waiting
 from api.services import Given
 from trainyard.progress import PhaseProgress, Progress, read_progress
 from trainyard.steps import PHASE_OF_STEP
@@ -147,7 +147,7 @@ def list_failures(
     session_id: SessionId, services: Given, limit: Limit = 100, token: PageToken = None
 ) -> Page[FailedImage]:
     """The photos that could not be done, and why; each once, whatever phases it failed in."""
-    after = read_token(token, int)
+    after = read_id(token, GREATEST_ASSET_ID)
 
     def work(connection: sa.Connection) -> list[FailedImage]:
         check_exists(connection, session_id)

@@ -1,5 +1,7 @@
 """Training sessions over HTTP: the real server, the real engine on real files, fake networks."""
 
+import base64
+import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -200,6 +202,27 @@ def test_an_idempotency_key_sent_with_another_request_is_refused(server: Served,
     assert "deleted" in problem(server.client.post(SESSIONS, json=body, headers=key), 409)["detail"]
 
 
+def test_the_same_request_is_answered_the_same_whatever_has_changed_since(server: Served, image_root: Path) -> None:
+    folder = image_root / "renamed"
+    folder.mkdir()
+    key = {"Idempotency-Key": "renamed"}
+    first = server.client.post(SESSIONS, json={"rootPath": str(folder)}, headers=key)
+    server.ended(first.json()["id"])
+    folder.rmdir()
+    again = server.client.post(SESSIONS, json={"root_path": str(folder)}, headers=key)
+    assert (again.status_code, again.json()["id"]) == (201, first.json()["id"])
+    other = server.client.post("/api/v1/face-sessions", json={}, headers=key)
+    assert problem(other, 409)["code"] == "IdempotencyKeyReused"
+
+
+def test_a_subdirectory_is_one_however_it_is_spelt(server: Served, image_root: Path) -> None:
+    folder = write_photos(image_root / "spelt", 4)
+    session_id = server.create(folder, subdirectories=["a", "a/", "./a", "a//"])
+    session = server.ended(session_id)
+    assert (session["subdirectories"], session["subdirectoryCount"]) == (["a"], 1)
+    assert session["images"]["total"] == 2
+
+
 # Looking
 
 
@@ -228,7 +251,8 @@ def test_sessions_are_listed_newest_first_a_page_at_a_time(server: Served, image
     "query",
     [
         {"limit": 0}, {"limit": 1_001}, {"limit": "many"}, {"pageToken": "x"}, {"pageToken": "é"},
-        {"pageToken": "InRleHQi"}, {"pageToken": "dHJ1ZQ"}, {"status": "asleep"},
+        {"pageToken": "InRleHQi"}, {"pageToken": "dHJ1ZQ"}, {"pageToken": "MjE0NzQ4MzY0OA"}, {"pageToken": "LTE"},
+        {"pageToken": "bnVsbA"}, {"status": "asleep"},
     ],
 )  # fmt: skip
 def test_a_list_asked_for_badly_says_what_is_wrong(server: Served, query: dict[str, Any]) -> None:
@@ -475,4 +499,25 @@ def test_categories_are_made_once_and_listed_by_name(server: Served) -> None:
             break
     assert names == sorted(set(names))
     assert "Ünlü ✨" in names
-    problem(server.client.post("/api/v1/categories", json={"name": "a\0b"}), 422)
+    stripped = server.client.post("/api/v1/categories", json={"name": "  Ünlü ✨ "})
+    assert stripped.json() == made.json()
+    for name in ("a\0b", " ", "\t", "a\nb", "x" * 201, "\ud800"):
+        body = json.dumps({"name": name})
+        refused = server.client.post("/api/v1/categories", content=body, headers={"content-type": "application/json"})
+        assert problem(refused, 422)["errors"][0]["field"] == "name", name
+
+
+@pytest.mark.parametrize("last", ["\0", "\ud800", 1, None, ["a"]])
+def test_a_page_token_that_was_made_up_is_refused(server: Served, last: Any) -> None:
+    token = base64.urlsafe_b64encode(json.dumps(last).encode()).decode().rstrip("=")
+    answer = server.client.get("/api/v1/categories", params={"pageToken": token})
+    assert problem(answer, 422)["code"] == "BadPageToken"
+
+
+def test_photos_that_were_touched_count_as_unchanged_and_the_counts_add_up(server: Served, image_root: Path) -> None:
+    folder = write_photos(image_root / "touched", 6)
+    server.ended(server.create(folder))
+    for photo in folder.rglob("*.png"):
+        os.utime(photo, (1, 1))
+    images = server.ended(server.create(folder))["images"]
+    assert images == {"total": 6, "processed": 0, "failed": 0, "unchanged": 6, "skipped": 0}
