@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli import pieces
+from cli.controller import controller
 from cli.doctor import doctor
 from cli.models import app as models
 from cli.run import run
@@ -26,6 +27,7 @@ EXIT_CODES = {
     "api.server.NeedsTokens": EXIT_UNUSABLE,
     "api.server.ServerDied": EXIT_FAILED,
     "api.tokens.TokensUnusable": EXIT_UNUSABLE,
+    "controller.kubernetes.credentials.BadKubeconfig": EXIT_UNUSABLE,
     "controller.lease.LeaseHeld": EXIT_UNUSABLE,
     "controller.lease.LeaseLost": EXIT_FAILED,
     "jobs.engines.devices.DeviceMissing": EXIT_UNUSABLE,
@@ -66,7 +68,7 @@ app.command("doctor")(doctor)
 app.command("api")(api)
 app.command("migrate")(pieces.migrate)
 app.command("job")(pieces.job)
-app.command("controller")(pieces.controller)
+app.command("controller")(controller)
 
 
 def _print_version(wanted: bool) -> None:

@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from trainyard.shards import ShardKey
     from trainyard.vectors import Vectors
 
+TERMINATION_LOG = Path("/dev/termination-log")
+MOST_WORDS = 4_000  # Kubernetes keeps 4,096 bytes
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"  # set by Kubernetes in the pods of an Indexed Job
 
 log = logging.getLogger(__name__)
@@ -54,7 +56,8 @@ def job(
 
     log_to_stderr()
     try:
-        code, message = _run_shard(step, session, attempt)
+        with _leaving_word():
+            code, message = _run_shard(step, session, attempt)
     except (BadSetting, WrongConfiguration) as error:
         code, message = EXIT_WRONG_CONFIGURATION, str(error)
     if message:
@@ -63,36 +66,21 @@ def job(
     raise typer.Exit(code)
 
 
-def controller() -> None:
-    """Drive the sessions of a database: needs PostgreSQL, Qdrant, the photos and the models.
+@contextmanager
+def _leaving_word() -> Iterator[None]:
+    """Of an error, `Code: sentence` for the controller, where this runs in a pod."""
+    try:
+        yield
+    except Exception as error:
+        _leave_word(error)
+        raise
 
-    PostgreSQL and Qdrant are TRAINYARD_DATABASE_URL and TRAINYARD_QDRANT_URL, or the data directory's. The photos
-    must be mounted here, since jobs run as threads of this process.
-    """
-    from controller import lease
-    from controller.loop import Controller
-    from jobs.worker import worker_name
-    from local.jobs import LocalJobs
-    from trainyard.logs import log_to_stderr
 
-    log_to_stderr()
-    settings = load_settings()
-    with stop_signals() as stop, _context(settings, stop) as context:
-        held = lease.take(context.database, worker_name())
-        jobs = LocalJobs(context, changed=lambda: loop.look.set())
-        loop = Controller(
-            context.database,
-            jobs,
-            held,
-            silence_seconds=settings.silence_seconds,
-            pinned_weights=settings.pinned_weights,
-        )
-        log.info("leading in term %d; jobs run as threads of this process", held.term)
-        with _calling(loop.stop, when=stop):
-            loop.run()
-        for running in jobs.observe():
-            jobs.stop(running)
-        jobs.join()
+def _leave_word(error: Exception) -> None:
+    code = getattr(error, "code", None)
+    word = f"{code if isinstance(code, str) else type(error).__name__}: {getattr(error, 'message', None) or error}"
+    with suppress(OSError), TERMINATION_LOG.open("r+") as log_file:  # elsewhere there is no such file
+        log_file.write(word[:MOST_WORDS])
 
 
 def _run_shard(step: str, session: int, attempt: int) -> tuple[int, str]:
@@ -110,12 +98,14 @@ def _run_shard(step: str, session: int, attempt: int) -> tuple[int, str]:
         with (
             log_context(session=key.session_id, step=key.step, shard=key.index),
             stop_signals() as stop,
-            _context(load_settings(), stop) as context,
+            work_context(load_settings(), stop) as context,
         ):
             run_shard(context, key)
     except (ComeBackLater, Overtaken, DatabaseUnavailable, VectorsUnavailable, VectorsBusy) as error:
+        _leave_word(error)
         return EXIT_COME_BACK, f"{key}: {error}"
     except (DeviceMissing, SchemaMismatch, NoSuchShard, VectorsUnusable) as error:
+        _leave_word(error)
         return EXIT_WRONG_CONFIGURATION, f"{key}: {error}"
     return 0, ""
 
@@ -130,16 +120,14 @@ def _shard_key(step: str, session: int, attempt: int) -> "ShardKey":
 
 
 @contextmanager
-def _context(settings: Settings, stop: threading.Event) -> "Iterator[Context]":
+def work_context(settings: Settings, stop: threading.Event) -> "Iterator[Context]":
     """Everything a worker needs, from the settings. Raises BadSetting, SchemaMismatch, DeviceMissing, Vectors…."""
     from jobs.context import Context
     from jobs.engines.loading import Engines
     from jobs.worker import worker_name
     from trainyard.database import Database, check_schema
 
-    database = Database(
-        database_url(settings), outage_seconds=settings.outage_seconds, on_outage=_say_outage, stop=stop
-    )
+    database = Database(database_url(settings), outage_seconds=settings.outage_seconds, on_outage=say_outage, stop=stop)
     with closing(database), closing(open_vectors(settings)) as vectors:
         database.transact(check_schema)
         yield Context(database, vectors, settings, Engines(settings), stop, worker_name())
@@ -176,7 +164,7 @@ def open_vectors(settings: Settings) -> "Vectors":
     return Vectors.server(settings.qdrant_url, key.get_secret_value() if key else None)
 
 
-def _say_outage(error: Exception) -> None:
+def say_outage(error: Exception) -> None:
     from trainyard.database import first_line
 
     log.warning("PostgreSQL is away, waiting for it: %s", first_line(error))
@@ -200,7 +188,7 @@ def stop_signals() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def _calling(work: Callable[[], None], *, when: threading.Event) -> Iterator[None]:
+def calling(work: Callable[[], None], *, when: threading.Event) -> Iterator[None]:
     """Have `work` called once the event is set, at the latest when the block ends."""
 
     def wait() -> None:

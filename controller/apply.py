@@ -308,23 +308,25 @@ def _cancel(action: plan.Cancel, connection: sa.Connection, applier: Applier) ->
 
 @write.register
 def _wait(action: plan.Wait, connection: sa.Connection, applier: Applier) -> None:
-    _set_waiting(connection, action.session_id, action.waiting)
-    notify(connection)
+    if _set_waiting(connection, action.session_id, action.waiting):
+        notify(connection)
 
 
 NOT_WAITING: dict[str, Any] = {"waiting_code": None, "waiting_message": None, "waiting_since": None}
 
 
-def _set_waiting(connection: sa.Connection, session_id: int, waiting: tuple[str, str] | None) -> None:
-    values = NOT_WAITING
-    if waiting is not None:
-        code, message = waiting
-        values = {
-            "waiting_code": code,
-            "waiting_message": message,
-            "waiting_since": sa.func.clock_timestamp(),
-        }
-    connection.execute(sa.update(training_sessions).where(training_sessions.c.id == session_id).values(**values))
+def _set_waiting(connection: sa.Connection, session_id: int, waiting: tuple[str, str] | None) -> bool:
+    """Whether that was news; since when it waits is not told anew for the same reason."""
+    code, message = waiting or (None, None)
+    s = training_sessions.c
+    since = sa.case((s.waiting_code == code, s.waiting_since), else_=sa.func.clock_timestamp()) if code else None
+    news = sa.or_(s.waiting_code.is_distinct_from(code), s.waiting_message.is_distinct_from(message))
+    result = connection.execute(
+        sa.update(training_sessions)
+        .where(s.id == session_id, news)
+        .values(waiting_code=code, waiting_message=message, waiting_since=since)
+    )
+    return result.rowcount > 0
 
 
 def _step_key(session_id: int, step: str) -> sa.ColumnElement[bool]:

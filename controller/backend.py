@@ -3,6 +3,23 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+
+class BackendUnavailable(Exception):
+    """What runs the Jobs cannot be asked just now; nothing is known to have changed. Worth looking again later."""
+
+
+class JobRefused(Exception):
+    """No Job can be made of this attempt as things stand: by quota, by an admission rule, or by its settings.
+
+    `code` is for machines, the message whoever refused it. It says nothing of other sessions' Jobs.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
 JobState = Literal["running", "stopping", "succeeded", "failed", "come_back", "stopped"]
 
 
@@ -31,6 +48,8 @@ class ObservedJob:
 
 
 class JobBackend(Protocol):
+    """Every method but the first two may raise BackendUnavailable."""
+
     def parallelism(self, step: str) -> int:
         """How many shards of the step can run at once."""
         ...
@@ -44,7 +63,7 @@ class JobBackend(Protocol):
         ...
 
     def create(self, spec: JobSpec) -> str:
-        """Make the Job; returns its uid."""
+        """Make the Job, or find the one made of this very spec before; returns its uid. Raises JobRefused."""
         ...
 
     def stop(self, job: ObservedJob) -> None:

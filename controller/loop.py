@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 import psycopg
@@ -9,25 +10,35 @@ import sqlalchemy as sa
 
 from controller import lease as leases
 from controller.apply import Applier
-from controller.backend import JobBackend
-from controller.lease import Lease, LeaseLost
+from controller.backend import BackendUnavailable, JobBackend, JobRefused
+from controller.lease import LEASE_SECONDS, Lease, LeaseLost
 from controller.observe import observe
-from controller.plan import Action, plan
-from trainyard.database import CHANNEL, Database, connection_lost
+from controller.plan import Action, CreateJob, Wait, plan
+from trainyard.database import CHANNEL, Database, connection_lost, first_line
 
 log = logging.getLogger(__name__)
 
+FENCE_SECONDS = 2.0  # that a lease must still have for a request that nothing else fences
 MOST_PASSES_AT_ONCE = 50  # a plan that never comes to rest is a defect, not a reason to spin
 
 
 def run_pass(database: Database, backend: JobBackend, applier: Applier, silence_seconds: float) -> list[Action]:
     """One pass over everything; returns what was done. The same after a restart as at any other moment."""
-    snapshot = database.transact(lambda connection: observe(connection, backend, silence_seconds))
-    actions = plan(snapshot)
-    for action in actions:
-        log.debug("apply %s", action)
+    jobs = backend.observe()
+    snapshot = database.transact(lambda connection: observe(connection, jobs, silence_seconds))
+    return [action for action in plan(snapshot) if _apply(applier, action)]
+
+
+def _apply(applier: Applier, action: Action) -> bool:
+    """Whether it was done. A Job that is refused is asked for again in the next period, and the session says why."""
+    log.debug("apply %s", action)
+    try:
         applier.apply(action)
-    return actions
+    except JobRefused as refused:
+        assert isinstance(action, CreateJob)
+        applier.apply(Wait(action.session_id, (refused.code, refused.message)))
+        return False
+    return True
 
 
 class Controller:
@@ -44,6 +55,7 @@ class Controller:
         pinned_weights: dict[str, float] | None = None,
         on_outage: Callable[[], None] | None = None,
         regain: Callable[[], Lease] | None = None,
+        before_pass: Callable[[Lease], object] | None = None,
     ) -> None:
         self.database = database
         self.backend = backend
@@ -52,6 +64,7 @@ class Controller:
         self.pinned_weights = pinned_weights
         self.on_outage = on_outage
         self.regain = regain  # for a process that knows to be alone: a new term after a long outage
+        self.before_pass = before_pass  # what has to be in step with the rows first; may raise BackendUnavailable
         self._lead(lease)
         self.look = threading.Event()  # set it to say "look now"
         self._stop = threading.Event()
@@ -59,6 +72,8 @@ class Controller:
     def run(self) -> None:
         listener = threading.Thread(target=self._listen, name="controller-listen", daemon=True)
         listener.start()
+        if self.regain is None:
+            threading.Thread(target=self._keep_lease, name="controller-lease", daemon=True).start()
         while not self._stop.is_set():
             self.look.wait(self.period_seconds)
             self.look.clear()
@@ -68,8 +83,30 @@ class Controller:
         self._stop.set()
         self.look.set()
 
+    def check_lease(self) -> None:
+        """For requests that nothing else fences. Raises LeaseLost a little before the lease can have ended."""
+        if time.monotonic() - self._renewed_at > LEASE_SECONDS - FENCE_SECONDS:
+            raise LeaseLost(f"The lease of {self.lease.holder}, term {self.lease.term}, may have ended.")
+
+    def _keep_lease(self) -> None:
+        """A pass may take longer than the lease; a lease that is lost all the same ends the next pass."""
+        while not self._stop.wait(LEASE_SECONDS / 3):
+            try:
+                self._renew()
+            except LeaseLost:
+                self.look.set()
+                return
+            except sa.exc.OperationalError as error:
+                log.warning("the lease could not be renewed: %s", first_line(error))
+
+    def _renew(self) -> None:
+        asked_at = time.monotonic()
+        leases.renew(self.database, self.lease)
+        self._renewed_at = asked_at
+
     def _lead(self, lease: Lease) -> None:
-        self.lease = lease
+        self._renewed_at = time.monotonic()
+        self.lease: Lease = lease
         self.applier = Applier(self.database, self.backend, lease, self.pinned_weights)
 
     def _look(self) -> None:
@@ -83,10 +120,14 @@ class Controller:
 
     def _pass(self) -> None:
         try:
-            leases.renew(self.database, self.lease)
+            self._renew()
             for _ in range(MOST_PASSES_AT_ONCE):
+                if self.before_pass:
+                    self.before_pass(self.lease)
                 if not run_pass(self.database, self.backend, self.applier, self.silence_seconds):
                     break
+        except BackendUnavailable as error:
+            log.warning("%s Looking again in a moment.", error)
         except sa.exc.OperationalError as error:
             if not connection_lost(error):
                 raise

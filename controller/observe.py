@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from controller.backend import JobBackend, ObservedJob
+from controller.backend import ObservedJob
 from trainyard import shards
 from trainyard.lifecycle import ACTIVE, retry_due, retry_under_way
 from trainyard.shards import AttemptTotals
@@ -41,9 +41,15 @@ class SessionView:
     started: bool
     total: int
     retry_due: bool = False
+    suspended: bool = False  # by its resource's spec.suspend: a brake of its own
     waiting: tuple[str, str] | None = None
     steps: Mapping[str, StepView] = field(default_factory=dict)
     faces_to_cluster: bool = False
+
+    @property
+    def wanted(self) -> str:
+        """run, pause or cancel: either brake holds it, and cancelling outdoes both."""
+        return "pause" if self.suspended and self.requested == "run" else self.requested
 
 
 @dataclass(frozen=True)
@@ -54,12 +60,11 @@ class Snapshot:
     silence_seconds: float = 1500.0
 
 
-def observe(connection: sa.Connection, backend: JobBackend, silence_seconds: float) -> Snapshot:
-    """Every session that is not settled, with its steps and shards added up, and every Job.
+def observe(connection: sa.Connection, jobs: Sequence[ObservedJob], silence_seconds: float) -> Snapshot:
+    """Every session that is not settled, with its steps and shards added up, beside every Job.
 
-    Jobs first: a Job seen to have ended has committed everything that the rows are then read for.
+    `jobs` are observed before: a Job seen to have ended has committed everything that the rows are then read for.
     """
-    jobs = backend.observe()
     s = training_sessions.c
     rows = connection.execute(
         sa.select(training_sessions)
@@ -90,6 +95,7 @@ def _session(connection: sa.Connection, row: sa.Row[Any], views: dict[str, StepV
         started=row.started_at is not None,
         total=row.total,
         retry_due=retry_under_way(row),
+        suspended=row.suspended,
         waiting=(row.waiting_code, row.waiting_message) if row.waiting_code else None,
         steps=views,
         faces_to_cluster=clustering_next and _faces_to_cluster(connection, row.models),

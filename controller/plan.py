@@ -12,6 +12,12 @@ from controller.observe import SessionView, Snapshot, StepView
 from trainyard.lifecycle import ENDED, SETTLED
 from trainyard.steps import SHARDED_STEPS, STEPS, steps_of_session
 
+# Who holds a session, beside its status: the pause that its row requests is told by the status alone.
+SUSPENDED = {
+    "run": ("Suspended", "Its resource says spec.suspend: true; set it to false, and the session goes on."),
+    "pause": ("Suspended", "Its resource says spec.suspend: true, and a pause was requested; take both back."),
+}
+
 MOST_FAILURES = 3  # attempts of a step that may end by failure
 
 
@@ -154,16 +160,23 @@ def _plan_session(session: SessionView, snapshot: Snapshot) -> list[Action]:
     running = next((step for step in session.steps.values() if step.status == "running"), None)
     if running is not None:
         return _follow(session, running, snapshot)
-    if session.requested == "cancel":
+    if session.wanted == "cancel":
         return [Cancel(session.id)]
     step = _next_step(session)
     if step is None:
         return []
-    if session.requested == "pause":
-        return [Pause(session.id, step.name)] if step.status == "pending" else []
+    if session.wanted == "pause":
+        return _hold(session, step)
     if step.status == "paused":
         return [Resume(session.id, step.name)]
     return _begin(session, step, snapshot)
+
+
+def _hold(session: SessionView, step: StepView) -> list[Action]:
+    if step.status == "pending":
+        return [Pause(session.id, step.name)]
+    reason = SUSPENDED[session.requested] if session.suspended else None
+    return [] if session.waiting == reason else [Wait(session.id, reason)]
 
 
 def _admit(session: SessionView) -> list[Action]:
@@ -227,14 +240,14 @@ def _clusters_first(other: SessionView, session: SessionView) -> bool:
     """Whether `other` begins to cluster in this very pass, being older."""
     step = _next_step(other)
     begins = step is not None and step.name == "cluster" and step.status == "pending" and other.faces_to_cluster
-    return begins and other.requested == "run" and other.id < session.id
+    return begins and other.wanted == "run" and other.id < session.id
 
 
 def _precedes(other: SessionView, session: SessionView) -> bool:
     """Whether `other` has, or is first to get, folders that both want. A paused one keeps nobody waiting."""
     if any(step.status == "running" for step in other.steps.values()):
         return True
-    if other.status == "paused" or other.requested != "run":
+    if other.status == "paused" or other.wanted != "run":
         return False
     if _discovered(other) != _discovered(session):
         return _discovered(other)
@@ -256,7 +269,7 @@ def _follow(session: SessionView, step: StepView, snapshot: Snapshot) -> list[Ac
     job = next((job for job in snapshot.jobs if _is_job_of(job, session, step)), None)
     if job is None:
         return _without_job(session, step)
-    if session.requested != "run":
+    if session.wanted != "run":
         return _winding_down(session, step, job)
     match job.state:
         case "running":
@@ -278,7 +291,7 @@ def _is_job_of(job: ObservedJob, session: SessionView, step: StepView) -> bool:
 
 def _without_job(session: SessionView, step: StepView) -> list[Action]:
     """Not made yet, or made and gone: the death of what ran it is no failure of the attempt."""
-    if step.job_uid is None and session.requested == "run":
+    if step.job_uid is None and session.wanted == "run":
         return [CreateJob(session.id, step.name)]
     if _all_shards_finished(step):
         return [_judge_success(session, step)]

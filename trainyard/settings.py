@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     tokens_file: Path | None = Field(None, description="who may call the API: lines of a role and its token")
     thumbnail_dir: Path | None = Field(None, description="where the API keeps thumbnails; in the data dir when unset")
 
+    kubernetes_settings: Path | None = Field(None, description="file that says how the controller's Jobs look")
+
     progress_weights: str | None = Field(None, description="training/faceDetection/clustering, e.g. 30/65/5")
     outage_seconds: float = Field(
         900.0, ge=0, allow_inf_nan=False, description="longest a lost database or mount is waited for"
@@ -70,7 +72,7 @@ class Settings(BaseSettings):
         1500.0, gt=0, allow_inf_nan=False, description="an attempt that commits nothing for so long ends"
     )
 
-    @field_validator("data_dir", "model_dir", "tokens_file", "thumbnail_dir")
+    @field_validator("data_dir", "model_dir", "tokens_file", "thumbnail_dir", "kubernetes_settings")
     @classmethod
     def _expand(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value else None

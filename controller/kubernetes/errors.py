@@ -4,11 +4,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from controller.backend import BackendUnavailable
+
 ABOUT_RIGHTS = "Grant it in the Role that the chart makes, or use credentials that have it."
 ABOUT_AWAY = "It is asked again by itself; if this lasts, see whether the address and the network are right."
 
 
-class ClusterError(Exception):
+class ClusterError(BackendUnavailable):
     """A request that did not succeed. `code` is for machines, `message` says what was tried and what came of it.
 
     `sentence` is the API server's own, and `reason` its word for it (`AlreadyExists` and `Conflict` are both 409).

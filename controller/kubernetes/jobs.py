@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Literal
 from uuid import UUID
 
-from controller.backend import JobSpec, ObservedJob
+from controller.backend import JobRefused, JobSpec, ObservedJob
 from controller.kubernetes.client import Cluster
 from controller.kubernetes.errors import ClusterUnavailable, Conflict, Forbidden, NotFound, Refused
 from controller.kubernetes.job_states import JobStates
@@ -23,18 +23,6 @@ from controller.kubernetes.watch import Watch
 SMALLEST_SHARD = 1  # what a short shard costs is weighed where shards are cut
 KEPT_SECONDS = 300  # an ended Job and its pods, for whoever wants to read their logs
 MOST_NAMES = 20
-
-
-class JobRefused(Exception):
-    """The API server would not make a Job: by quota, by an admission rule, or because the settings do not fit.
-
-    `code` is Quota or Admission, the message the API server's. It says nothing of other sessions' Jobs.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
 
 
 class KubernetesJobs:

@@ -1,6 +1,7 @@
 """One real control plane for the whole run; a namespace and nodes of its own for each test."""
 
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,8 @@ from tests.cluster.control_plane import ControlPlane, KubectlFailed
 from tests.cluster.control_plane import control_plane as started_control_plane
 from tests.cluster.fake_nodes import CONTROL_PLANE_TAINT, FakeNodes
 from tests.local_runs import wait_until
+
+CRD = Path(__file__).parents[2] / "charts/trainyard/crds/trainingsessions.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +43,22 @@ def nodes(control_plane: ControlPlane) -> Iterator[FakeNodes]:
     of_test = FakeNodes(control_plane)
     yield of_test
     of_test.remove_all()
+
+
+@pytest.fixture(scope="session")
+def with_crd(control_plane: ControlPlane) -> ControlPlane:
+    """The control plane, once it knows TrainingSessions."""
+    control_plane.kubectl("apply", f"--filename={CRD}")
+    control_plane.kubectl("wait", "--for=condition=Established", f"--filename={CRD}", "--timeout=60s")
+    wait_until(lambda: _is_served(control_plane), "the kind to be served")
+    return control_plane
+
+
+def _is_served(control_plane: ControlPlane) -> bool:
+    try:
+        return bool(control_plane.kubectl("get", "trainingsessions", "--output=json"))
+    except KubectlFailed:
+        return False
 
 
 @pytest.hookimpl(wrapper=True)

@@ -5,7 +5,6 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +22,7 @@ from controller.kubernetes.resource_rows import read_requested
 from controller.kubernetes.resource_spec import resource_manifest
 from controller.kubernetes.resource_writes import StatusWrites
 from controller.lease import Lease, LeaseLost
-from tests.cluster.control_plane import ControlPlane, KubectlFailed
+from tests.cluster.control_plane import ControlPlane
 from tests.local_runs import wait_until
 from tests.rows import add_session, add_step, session_row
 from trainyard import sessions
@@ -31,24 +30,8 @@ from trainyard.database import Database
 from trainyard.lifecycle import request
 from trainyard.tables import controller_lease, steps, training_sessions
 
-CRD = Path(__file__).parents[2] / "charts/trainyard/crds/trainingsessions.yaml"
 DEFAULTS = {"untrained": True, "face_engine": "insightface"}
 LONGEST_TEXT = "x" * 40_000
-
-
-@pytest.fixture(scope="module")
-def with_crd(control_plane: ControlPlane) -> ControlPlane:
-    control_plane.kubectl("apply", f"--filename={CRD}")
-    control_plane.kubectl("wait", "--for=condition=Established", f"--filename={CRD}", "--timeout=60s")
-    wait_until(lambda: served(control_plane), "the kind to be served")
-    return control_plane
-
-
-def served(control_plane: ControlPlane) -> bool:
-    try:
-        return bool(control_plane.kubectl("get", "trainingsessions", "--output=json"))
-    except KubectlFailed:
-        return False
 
 
 @dataclass

@@ -28,6 +28,7 @@ from jobs.engines.weights import WeightFile
 from local.data_dir import DataDir
 from local.postgres import EmbeddedPostgres
 from local.sessions import begin
+from tests.local_runs import wait_until
 from trainyard import shards
 from trainyard.database import Database
 from trainyard.sessions import NewSession
@@ -398,6 +399,18 @@ def _shard(database: Database, arguments: list[str]) -> sa.Row[tuple[object, ...
     return database.transact(lambda connection: connection.execute(statement).one())
 
 
+def test_a_worker_that_fails_leaves_word_where_its_pod_is_asked_for_it(
+    trainyard: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = tmp_path / "termination-log"
+    word.touch()
+    monkeypatch.setattr("cli.pieces.TERMINATION_LOG", word)
+    answer = trainyard("job", "explode", "--session", "1", "--attempt", "1")
+
+    assert answer.code == 78
+    assert word.read_text().startswith("BadSetting: TRAINYARD_DATABASE_URL is not set")
+
+
 # controller
 
 
@@ -421,11 +434,28 @@ def test_the_controller_drives_a_session_to_its_end_and_stops_on_sigterm(
     assert _status(database, session_id) == "completed"
 
 
-def test_a_second_controller_says_that_another_one_leads(trainyard: Ask, database: Database) -> None:
+def test_a_second_controller_waits_until_the_first_ones_lease_has_ended(trainyard: Ask, database: Database) -> None:
     lease.take(database, "somebody else", alone=True)
-    answer = trainyard("controller")
+    seen = []
 
-    assert (answer.code, answer.err) == (2, "Another controller holds the lease.\n")
+    def end_lease_then_stop() -> None:
+        seen.append(_holder(database))
+        database.transact(lambda c: c.execute(sa.text("UPDATE controller_lease SET expires_at = now()")))
+        wait_until(lambda: _holder(database) != "somebody else", "the second controller to take over")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    watcher = threading.Thread(target=end_lease_then_stop)
+    watcher.start()
+    answer = trainyard("controller")
+    watcher.join()
+
+    assert seen == ["somebody else"]
+    assert answer.code == 0
+
+
+def _holder(database: Database) -> str:
+    statement = sa.text("SELECT holder FROM controller_lease")
+    return database.transact(lambda connection: connection.execute(statement).scalar_one())
 
 
 def test_the_controller_says_which_store_it_needs(trainyard: Ask) -> None:

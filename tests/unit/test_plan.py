@@ -12,6 +12,7 @@ from controller import plan as plan_module
 from controller.backend import JobSpec, JobState, ObservedJob
 from controller.observe import SessionView, Snapshot, StepView
 from controller.plan import (
+    SUSPENDED,
     Action,
     Admit,
     Cancel,
@@ -704,3 +705,43 @@ def test_every_action_is_in_the_table() -> None:
     }
     known = {kind for _, kind in inspect.getmembers(plan_module, inspect.isclass) if kind in Action.__args__}
     assert planned == known
+
+
+# Two brakes: the pause that the row requests, and spec.suspend of the session's resource
+
+PAUSED = StepView("detect", "paused", total=100)
+
+
+@table(
+    situation(
+        "a suspended session is held though its row requests to run",
+        session(pending("detect"), suspended=True),
+        [],
+        Pause(1, "detect"),
+    ),
+    situation(
+        "the workers of a suspended session stop at their batch",
+        session(running("detect"), suspended=True),
+        [job("detect")],
+        StopJob(job("detect")),
+    ),
+    situation("the resource's brake is named", session(PAUSED, suspended=True), [], Wait(1, SUSPENDED["run"])),
+    situation(
+        "both brakes are named",
+        session(PAUSED, suspended=True, requested="pause"),
+        [],
+        Wait(1, SUSPENDED["pause"]),
+    ),
+    situation("said once", session(PAUSED, suspended=True, waiting=SUSPENDED["run"]), []),
+    situation("a requested pause is told by the status alone", session(PAUSED, requested="pause"), []),
+    situation(
+        "one brake taken back leaves the other",
+        session(PAUSED, requested="pause", waiting=SUSPENDED["pause"]),
+        [],
+        Wait(1, None),
+    ),
+    situation("both brakes taken back", session(PAUSED, waiting=SUSPENDED["run"]), [], Resume(1, "detect")),
+    situation("cancelling outdoes both brakes", session(PAUSED, suspended=True, requested="cancel"), [], Cancel(1)),
+)
+def test_a_session_is_held_by_either_brake(case: Situation) -> None:
+    check(case)
