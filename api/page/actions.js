@@ -1,8 +1,9 @@
 // What may be asked of a session: pause, resume, cancel, retry, delete.
 
-import { post, remove } from "/page/api.js";
+import { get, post, remove } from "/page/api.js";
 import { confirmed } from "/page/dialog.js";
-import { element, setOptionalText } from "/page/dom.js";
+import { element } from "/page/dom.js";
+import { passingNotice } from "/page/notice.js";
 import { isActive } from "/page/words.js";
 
 const goesOn = (session) => isActive(session.overallStatus) && session.requested !== "cancel";
@@ -27,8 +28,8 @@ const ACTIONS = [
 
 /** The buttons. `onAnswer(session)` is told what became of the session, `onDeleted` that it is gone. */
 export function actionBar({ sessionId, onAnswer, onDeleted }) {
-  const said = element("p", { class: "hint", role: "status" });
-  const refused = element("p", { class: "notice danger", role: "alert", hidden: true });
+  const path = `/training/sessions/${sessionId}`;
+  const notice = passingNotice();
   const buttons = ACTIONS.map((action) => element("button", {
     type: "button", disabled: true, "data-action": action.name, onclick: () => act(action),
   }, action.label));
@@ -37,25 +38,33 @@ export function actionBar({ sessionId, onAnswer, onDeleted }) {
 
   async function act({ name, ask: question }) {
     if (question && !(await confirmed(question))) return;
-    setOptionalText(refused, null);
+    notice.say(null, session);
     enable(() => false);
     try {
       if (name === "delete") {
-        await remove(`/training/sessions/${sessionId}`);
+        await remove(path);
         onDeleted();
         return;
       }
-      const answer = await post(`/training/sessions/${sessionId}/${name}`);
-      said.textContent = answer.message;
+      const answer = await post(`${path}/${name}`);
       onAnswer(answer.session);
+      notice.say(answer.message, answer.session);
     } catch (error) {
-      setOptionalText(refused, error.message);
-      update(session);
+      await refuse(error);
     }
+  }
+
+  // A conflict means that the session is not what it looked like here.
+  async function refuse(error) {
+    const now = error.status === 409 ? await get(path).catch(() => null) : null;
+    if (now) onAnswer(now);
+    else update(session);
+    notice.refuse(error.message, session);
   }
 
   function update(now) {
     session = now;
+    notice.update(now);
     enable((action) => action.when(now));
   }
 
@@ -73,5 +82,6 @@ export function actionBar({ sessionId, onAnswer, onDeleted }) {
     (buttons.find((button) => !button.disabled) ?? bar).focus();
   }
 
-  return { node: element("div", { class: "actions" }, bar, refused, said), update };
+  const node = element("div", { class: "actions" }, bar, ...notice.nodes);
+  return { node, update, isAwaited: notice.isAwaited };
 }

@@ -4,10 +4,18 @@ import { get, idempotencyKey, listPath, post } from "/page/api.js";
 import { element, setOptionalText } from "/page/dom.js";
 import { field, sayErrors } from "/page/fields.js";
 import { folderBrowser } from "/page/folders.js";
+import { mistakesIn, sessionRequest } from "/page/session_request.js";
 
 const MOST_CATEGORIES = 200;
 
-export function createView(main, { signal, title }) {
+export function createView(main, { signal, system, title }) {
+  title("New session");
+  main.append(element("h1", {}, "New session"));
+  if (system.role === "operator") main.append(createForm(signal));
+  else main.append(element("p", {}, "You may look, not begin sessions: sign in with an operator's token for that."));
+}
+
+function createForm(signal) {
   const inputs = makeInputs();
   const fields = makeFields(inputs);
   const problem = element("p", { class: "notice danger", role: "alert", hidden: true });
@@ -39,10 +47,15 @@ export function createView(main, { signal, title }) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (submit.disabled) return;
-    submit.disabled = true;
     setOptionalText(problem, null);
+    const mistakes = mistakesIn(inputs);
+    if (mistakes.length) {
+      sayErrors(Object.values(fields), { errors: mistakes });
+      return;
+    }
+    submit.disabled = true;
     try {
-      const request = wanted(inputs, choice);
+      const request = sessionRequest(inputs, choice);
       const session = await post("/training/sessions", request, { headers: headersOf(request), signal });
       location.hash = `#/sessions/${session.id}`;
     } catch (error) {
@@ -52,10 +65,9 @@ export function createView(main, { signal, title }) {
     }
   });
 
-  title("New session");
-  main.append(element("h1", {}, "New session"), form);
   browser.start();
   suggestCategories(inputs.categories, signal);
+  return form;
 }
 
 /** However often the form is sent as it is, after an answer was lost say, it makes one session. */
@@ -110,14 +122,6 @@ function layout(fields, browser, problem, submit) {
     fields.root.node, fields.subdirectories.node, fields.category.node, fields.faces.node, more, problem,
     element("div", { class: "buttons" }, submit, cancel),
   ];
-}
-
-/** The request. Numbers go as they were typed: what is wrong with them the server says best. */
-function wanted({ root, category, faces, minConfidence, minFaceSize }, { subdirectories }) {
-  const faceDetection = { enabled: faces.checked };
-  if (faces.checked && minConfidence.value.trim()) faceDetection.minConfidence = minConfidence.value.trim();
-  if (faces.checked && minFaceSize.value.trim()) faceDetection.minFaceSize = minFaceSize.value.trim();
-  return { rootPath: root.value, subdirectories, category: category.value.trim() || null, faceDetection };
 }
 
 // Only suggestions: without them a category is typed.

@@ -14,8 +14,10 @@ const FOUND = [
 /** The card, hidden until face detection is completed. */
 export function faceCard({ sessionId, signal }) {
   const numbers = element("dl", { class: "numbers" });
+  const text = "Each new group holds the faces of one person, who has no name yet.";
+  const groups = element("p", { class: "hint", hidden: true }, text);
   const node = element(
-    "section", { class: "card", hidden: true, "aria-label": "Faces" }, element("h2", {}, "Faces"), numbers,
+    "section", { class: "card", hidden: true, "aria-label": "Faces" }, element("h2", {}, "Faces"), numbers, groups,
   );
 
   /** Read it again. Raises what the client raises. */
@@ -23,6 +25,7 @@ export function faceCard({ sessionId, signal }) {
     const found = await get(`/face-sessions/${sessionId}`, signal);
     numbers.replaceChildren(...FOUND.map(([name, label]) => (
       element("div", {}, element("dd", {}, count(found[name])), element("dt", {}, label)))));
+    groups.hidden = found.clustersCreated === 0;
     node.hidden = false;
   }
 

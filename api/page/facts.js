@@ -46,12 +46,24 @@ function photosOf({ total, unchanged, skipped }) {
 }
 
 function facesOf({ enabled, minConfidence, minFaceSize }) {
-  if (!enabled) return "not looked for";
+  if (!enabled) return "Off";
   return `from ${count(minFaceSize)} px, confidence from ${minConfidence}`;
 }
 
 function tookOf({ startedAt, completedAt }) {
   return startedAt && completedAt ? duration(secondsBetween(startedAt, completedAt)) : null;
+}
+
+/** What finding the photos had to say, in sentences; hidden while there is nothing. */
+export function noteList() {
+  const node = element("ul", { class: "notes", "aria-label": "Notes", hidden: true });
+
+  function update({ notes }) {
+    node.replaceChildren(...notes.map((note) => element("li", {}, note)));
+    node.hidden = notes.length === 0;
+  }
+
+  return { node, update };
 }
 
 /** Why nothing happens just now, or why it failed; hidden otherwise. */

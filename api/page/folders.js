@@ -2,7 +2,7 @@
 
 import { get, listPath } from "/page/api.js";
 import { element, setOptionalText } from "/page/dom.js";
-import { folderName } from "/page/words.js";
+import { count, folderName } from "/page/words.js";
 
 const PAGE = 200;
 
@@ -20,12 +20,11 @@ export function folderBrowser({ signal, onChoose, onTrouble }) {
     "div", { class: "browser" },
     element("nav", { "aria-label": "Path of the open folder" }, crumbs), list, none, more, chosen,
   );
-  const state = { roots: [], open: null, ticked: new Set(), opening: 0 };
+  const state = { roots: [], open: null, ticked: new Map(), opening: 0 };
 
   async function start() {
-    const page = await read(null, null);
+    const page = await read(null, null, (roots) => { state.roots = roots.directories.map(({ path }) => path); });
     if (!page) return;
-    state.roots = page.directories.map((directory) => directory.path);
     if (state.roots.length === 1) await open(state.roots[0]);
     else show(page);
   }
@@ -37,12 +36,13 @@ export function folderBrowser({ signal, onChoose, onTrouble }) {
     return Boolean(page);
   }
 
-  async function read(path, pageToken) {
+  async function read(path, pageToken, take = () => {}) {
     const opening = ++state.opening;
     const query = path === null ? "/directories" : `/directories?${new URLSearchParams({ path })}`;
     try {
       const page = await get(listPath(query, PAGE, pageToken), signal);
-      if (opening !== state.opening) return null; // another was asked for meanwhile
+      take(page);
+      if (opening !== state.opening) return null; // another was asked for meanwhile, or typed
       onTrouble(null);
       return page;
     } catch (error) {
@@ -82,7 +82,7 @@ export function folderBrowser({ signal, onChoose, onTrouble }) {
     const tick = page.path !== null && element("input", {
       type: "checkbox", "aria-label": `Only ${name}`,
       onchange: (event) => {
-        if (event.target.checked) state.ticked.add(name);
+        if (event.target.checked) state.ticked.set(name, images);
         else state.ticked.delete(name);
         choose(page);
       },
@@ -92,13 +92,13 @@ export function folderBrowser({ signal, onChoose, onTrouble }) {
   }
 
   function choose({ path, images }) {
-    const names = [...state.ticked].sort();
-    setOptionalText(chosen, choiceWord(path, images, names));
-    if (path !== null) onChoose(path, names);
+    setOptionalText(chosen, choiceWord(path, images, [...state.ticked.values()]));
+    if (path !== null) onChoose(path, [...state.ticked.keys()].sort());
   }
 
   /** What is open is not what is meant any more. */
   function forget() {
+    state.opening += 1; // an answer that is under way must not overwrite what is typed
     state.open = undefined;
     state.ticked.clear();
     list.querySelectorAll("input").forEach((tick) => { tick.checked = false; });
@@ -106,6 +106,12 @@ export function folderBrowser({ signal, onChoose, onTrouble }) {
   }
 
   return { node, start, open, forget, isOpen: (path) => state.open === path };
+}
+
+/** Their sum, which is as exact as the least exact of them. */
+function together(counts) {
+  const sum = counts.reduce((so, one) => so + one.count, 0);
+  return { text: counts.every((one) => one.exact) ? count(sum) : `${count(sum)}+` };
 }
 
 const photosText = (images) => `${images.text} ${images.text === "1" ? "photo" : "photos"}`;
@@ -116,9 +122,10 @@ function remark({ readable, complete, directories }) {
   return directories.length ? null : "No folders in here.";
 }
 
-function choiceWord(path, images, names) {
+function choiceWord(path, images, ticked) {
   if (path === null) return "Open a folder to choose it.";
-  if (names.length) return `Chosen: ${names.length === 1 ? "1 folder" : `${names.length} folders`} in ${path}`;
+  const folders = ticked.length === 1 ? "1 folder" : `${count(ticked.length)} folders`;
+  if (ticked.length) return `Chosen: ${folders} in ${path} (${photosText(together(ticked))})`;
   return `Chosen: all of ${path} (${photosText(images)})`;
 }
 

@@ -7,11 +7,11 @@ const POLL_MS = 2_000;
 const CHECK_MS = 15_000; // while events come: to notice a stream that died without a word, or a sign-in that ended
 const HIDDEN_MS = 10_000;
 const EVENTS_AGAIN_MS = 5_000;
-const PATIENCE_MS = 10_000; // an ended session that was asked to go on is given so long to begin
 
 /**
  * Watch a session until it has ended, is no more, or `signal` aborts. `onProgress` gets what progress-unified
- * answers; `onTrouble` the error that keeps us from knowing, and null whenever we know.
+ * answers; `onTrouble` the error that keeps us from knowing, and null whenever we know; `isAwaited` says whether
+ * something was asked of the session, ended or not, that has not begun.
  */
 export class LiveProgress {
   #sessionId;
@@ -23,7 +23,6 @@ export class LiveProgress {
   #over = false;
   #pollTimer = 0;
   #eventsTimer = 0;
-  #patientUntil = 0;
 
   constructor(sessionId, signal, on) {
     this.#sessionId = sessionId;
@@ -36,7 +35,6 @@ export class LiveProgress {
 
   /** Look again: something was asked of the session, so that what was its end may be so no more. */
   restart() {
-    this.#patientUntil = Date.now() + PATIENCE_MS;
     this.#over = false;
     if (!this.#source) this.#listen();
     this.#poll();
@@ -70,10 +68,10 @@ export class LiveProgress {
     try {
       const progress = await get(`/training/sessions/${this.#sessionId}/progress-unified`, this.#signal);
       if (this.#told === before) this.#tell(progress); // what came meanwhile is newer
-      if (!isActive(progress.overallStatus) && Date.now() > this.#patientUntil) this.#stop();
+      if (!isActive(progress.overallStatus) && !this.#on.isAwaited()) this.#stop();
     } catch (error) {
       if (this.#signal.aborted) return;
-      if (error.status === 404) this.#stop();
+      if (error.status === 404 || error.status === 422) this.#stop();
       this.#on.onTrouble(error);
     }
     if (!this.#over) this.#pollIn(document.hidden ? HIDDEN_MS : this.#heard ? CHECK_MS : POLL_MS);

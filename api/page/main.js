@@ -20,6 +20,7 @@ const connection = document.getElementById("connection");
 const announcer = document.getElementById("announcer");
 const signOut = document.getElementById("sign-out");
 const newSession = document.getElementById("new-session");
+const apiDocs = document.getElementById("api-docs");
 
 let system = null;
 let shown = new AbortController(); // aborted when the view is left: its requests, timers and streams end with it
@@ -40,6 +41,7 @@ async function begin() {
   setText(document.getElementById("version"), `Trainyard ${system.version}${untrained}`);
   signOut.hidden = !system.tokensNeeded;
   newSession.hidden = system.role !== "operator";
+  apiDocs.hidden = false;
   show();
 }
 
@@ -80,7 +82,7 @@ function leave() {
 function askToSignIn(problem) {
   const wasIn = system !== null;
   system = null;
-  signOut.hidden = newSession.hidden = true;
+  signOut.hidden = newSession.hidden = apiDocs.hidden = true;
   tellTrouble(null);
   leave();
   title("Sign in");

@@ -16,6 +16,11 @@ export class Rate {
     return this.#perSecond();
   }
 
+  /** Forget what was seen: the time until the next sample says nothing of the speed. */
+  reset() {
+    this.#samples = [];
+  }
+
   #perSecond() {
     const [first, last] = [this.#samples[0], this.#samples.at(-1)];
     const seconds = (last.nowMs - first.nowMs) / 1000;

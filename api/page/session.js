@@ -2,13 +2,14 @@
 
 import { actionBar } from "/page/actions.js";
 import { get } from "/page/api.js";
-import { element, setText } from "/page/dom.js";
+import { element } from "/page/dom.js";
 import { faceCard } from "/page/faces.js";
-import { callout, factList } from "/page/facts.js";
+import { callout, factList, noteList } from "/page/facts.js";
 import { failureTable } from "/page/failures.js";
 import { LiveProgress } from "/page/live.js";
 import { progressPanel } from "/page/progress.js";
-import { folderName, percent, phaseName, statusWord } from "/page/words.js";
+import { sessionHead } from "/page/session_head.js";
+import { folderName, isActive, percent, phaseName } from "/page/words.js";
 
 const AGAIN_MS = 2_000;
 
@@ -24,6 +25,7 @@ class SessionView {
   #session = null;
   #progress = null;
   #settled = ""; // what the session was last read for
+  #reading = false;
   #live;
 
   constructor(context, id) {
@@ -31,14 +33,14 @@ class SessionView {
     this.id = id;
     this.#context = context;
     this.#parts = {
-      folder: element("h1"), parent: element("p", { class: "path" }), status: element("span", { class: "chip" }),
-      callout: callout(), progress: progressPanel(system), facts: factList(),
+      head: sessionHead(id), callout: callout(), progress: progressPanel(system), facts: factList(), notes: noteList(),
       actions: actionBar({ sessionId: id, onAnswer: (session) => this.#answered(session), onDeleted: leaveForList }),
       faces: faceCard({ sessionId: id, signal }), failures: failureTable({ sessionId: id, signal }),
     };
-    this.node = layout(this.#parts, id, system.role === "operator");
+    this.node = layout(this.#parts, system.role === "operator");
     this.#live = new LiveProgress(id, signal, {
       onProgress: (progress) => this.#moved(progress), onTrouble: (error) => this.#troubled(error),
+      isAwaited: () => this.#parts.actions.isAwaited(),
     });
   }
 
@@ -53,13 +55,15 @@ class SessionView {
     this.#readAgain(progress);
   }
 
-  // The session itself changes when a status does; its counts are final when it ends.
+  // The session itself changes when a status does; its counts are final when it ends. What was asked of it may be
+  // done between two looks at its progress.
   async #readAgain(progress) {
-    const statuses = Object.values(progress.phases).map((phase) => `${phase.status} ${phase.progress.total}`);
-    const settled = [progress.overallStatus, progress.waiting?.code, ...statuses].join();
-    if (settled === this.#settled) return;
+    const settled = settledOf(progress);
+    const isAwaited = this.#parts.actions.isAwaited() && !this.#reading;
+    if (settled === this.#settled && !isAwaited) return;
     const before = this.#settled;
     this.#settled = settled;
+    this.#reading = true;
     try {
       if (!before) await this.#parts.facts.readSubfolders(this.id, this.#context.signal);
       const session = await get(`/training/sessions/${this.id}`, this.#context.signal);
@@ -71,18 +75,17 @@ class SessionView {
       this.#troubled(error);
       if (this.#settled === settled) this.#settled = before;
       setTimeout(() => this.#context.signal.aborted || this.#readAgain(this.#progress), AGAIN_MS);
+    } finally {
+      this.#reading = false;
     }
   }
 
   #show(session) {
-    const { name, parent } = folderName(session.rootPath);
     this.#session = session;
-    setText(this.#parts.folder, name);
-    setText(this.#parts.parent, parent);
-    setText(this.#parts.status, statusWord(session));
-    this.#parts.status.dataset.status = session.overallStatus;
-    this.#parts.progress.nameEngine(session.faceDetection.engine);
+    this.#parts.head.update(session);
+    this.#parts.progress.describe(session);
     this.#parts.facts.update(session);
+    this.#parts.notes.update(session);
     this.#parts.actions.update(session);
     this.#showCallout();
     this.#showFailures();
@@ -116,7 +119,8 @@ class SessionView {
   }
 
   #troubled(error) {
-    if (error?.status !== 404) {
+    if (error) this.#parts.progress.forgetRate(); // it would count the time in which nothing was heard
+    if (error?.status !== 404 && error?.status !== 422) { // 422: a number that no session can have
       this.#context.tellTrouble(error);
       return;
     }
@@ -125,19 +129,19 @@ class SessionView {
   }
 }
 
-function layout(parts, id, isOperator) {
-  const node = element(
+function settledOf({ overallStatus, waiting, phases }) {
+  const numbers = Object.values(phases).map(({ status, progress: { total, failed } }) => (
+    `${status} ${total} ${isActive(overallStatus) ? "" : failed}`));
+  return [overallStatus, waiting?.code, ...numbers].join();
+}
+
+function layout(parts, isOperator) {
+  return element(
     "div", { class: "session" },
-    element(
-      "header", { class: "session-head" },
-      element("div", {}, parts.folder, parts.parent), parts.status, element("span", { class: "hint" }, `#${id}`),
-    ),
-    isOperator ? parts.actions.node : null,
-    parts.callout.node, parts.progress.node,
-    element("section", { class: "card", "aria-label": "About this session" }, parts.facts.node),
+    parts.head.node, isOperator ? parts.actions.node : null, parts.callout.node, parts.progress.node,
+    element("section", { class: "card", "aria-label": "About this session" }, parts.facts.node, parts.notes.node),
     parts.faces.node, parts.failures.node,
   );
-  return node;
 }
 
 function leaveForList() {

@@ -1,8 +1,9 @@
 // All sessions, the newest first; kept up to date while any of them goes on.
 
 import { get, listPath } from "/page/api.js";
-import { element, setOptionalText, setText } from "/page/dom.js";
-import { folderName, isActive, moment, percent, photos, statusWord } from "/page/words.js";
+import { element } from "/page/dom.js";
+import { sessionRow } from "/page/session_row.js";
+import { isActive } from "/page/words.js";
 
 const PAGE = 25;
 const MOST = 1_000; // the API's longest page
@@ -72,37 +73,4 @@ function place(list, rows, sessions) {
   const nodes = sessions.map((session) => rows.get(session.id).node);
   const changed = nodes.length !== list.children.length || nodes.some((node, i) => node !== list.children[i]);
   if (changed) list.replaceChildren(...nodes);
-}
-
-function sessionRow({ id, rootPath, category, createdAt }) {
-  const { name, parent } = folderName(rootPath);
-  const status = element("span", { class: "chip" });
-  const bar = element("progress", { max: "100", "aria-label": `Progress of session ${id}` });
-  const reached = element("span", { class: "number" });
-  const counts = element("span");
-  const failed = element("span", { class: "failed-count", hidden: true });
-  const node = element(
-    "li", { class: "card session-row" },
-    element(
-      "div", { class: "session-folder" },
-      element("a", { href: `#/sessions/${id}` }, name), element("span", { class: "path" }, parent),
-    ),
-    status,
-    element("div", { class: "session-bar" }, bar, reached),
-    element(
-      "div", { class: "session-counts" },
-      element("span", {}, `#${id}`), counts, failed, category && element("span", {}, category), moment(createdAt),
-    ),
-  );
-
-  function update(session) {
-    setText(status, statusWord(session));
-    status.dataset.status = bar.dataset.status = session.overallStatus;
-    bar.value = session.percentage;
-    setText(reached, percent(session.percentage));
-    setText(counts, session.images.total ? photos(session.images.total) : "");
-    setOptionalText(failed, session.images.failed ? `${session.images.failed} failed` : null);
-  }
-
-  return { node, update };
 }

@@ -33,10 +33,11 @@ export function phaseName(name, faceEngine) {
 }
 
 /** A session's status, and what was asked of it and has not happened yet. */
-export function statusWord({ overallStatus, requested }) {
+export function statusWord({ overallStatus, requested, trainingStatus }) {
   if (!isActive(overallStatus)) return overallStatus;
   if (requested === "cancel") return "cancelling";
   if (requested === "pause" && overallStatus !== "paused") return "pausing";
+  if (overallStatus === "pending" && trainingStatus === "running") return "starting";
   return overallStatus;
 }
 
@@ -72,3 +73,11 @@ export function folderName(path) {
 
 /** What is left of a path below this root, or all of it. */
 export const pathInside = (path, root) => (path.startsWith(`${root}/`) ? path.slice(root.length + 1) : path);
+
+/** "only 2028", "only 2027, 2028 and 4 more": which of its root's folders a session is about; null where all are. */
+export function onlyWord({ subdirectories, subdirectoryCount }) {
+  if (!subdirectoryCount) return null;
+  if (subdirectoryCount <= subdirectories.length) return `only ${subdirectories.join(", ")}`;
+  const named = subdirectories.slice(0, 2);
+  return `only ${named.join(", ")} and ${count(subdirectoryCount - named.length)} more`;
+}

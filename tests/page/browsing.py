@@ -12,6 +12,7 @@ from playwright.sync_api import ConsoleMessage, Page, Request
 
 from tests.engines import FakeEngines
 from tests.local_runs import LONGEST_WAIT_SECONDS
+from tests.served import Served
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 AN_ANSWER = "Failed to load resource"  # how the console speaks of 401 or of a server that is away
@@ -89,6 +90,16 @@ def hold_detection(engines: FakeEngines, photos: int = 0) -> Gate:
 
     engines.fake_faces.detect = held  # type: ignore[method-assign]
     return gate
+
+
+def let_pause(server: Served, gate: Gate) -> None:
+    """Let the batches under way pass, once their workers know that they are the last."""
+
+    def told(_: object) -> bool:
+        return any(job.state == "stopping" for job in server.run.jobs.observe())
+
+    server.run.wait_for(told, "the workers to be told to stop")
+    gate.let(16)
 
 
 def shoot(page: Page, folder: Path, name: str) -> Path:

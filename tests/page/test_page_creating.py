@@ -1,4 +1,4 @@
-"""Making sessions on the page, and the list of them."""
+"""Making sessions on the page."""
 
 import re
 from pathlib import Path
@@ -9,8 +9,6 @@ from playwright.sync_api import Page, Route, expect
 from tests.libraries import write_photos
 from tests.page.browsing import hold_embedding, shoot
 from tests.served import Served
-
-EMPTY = {"enabled": False}
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def test_a_folder_is_browsed_to_and_its_photos_are_done(
 def test_only_the_ticked_folders_are_done(page: Page, server: Served, library: Path) -> None:
     page.goto(f"{server.url}/#/new")
     page.get_by_label("Only 2024").check()
-    expect(page.get_by_text(f"Chosen: 1 folder in {library}")).to_be_visible()
+    expect(page.get_by_text(f"Chosen: 1 folder in {library} (4 photos)")).to_be_visible()
     page.get_by_role("button", name="Begin").click()
     expect(page.get_by_role("heading", name="Completed: 100%")).to_be_visible()
     assert server.session(1)["images"]["total"] == 4
@@ -103,7 +101,7 @@ def test_errors_stand_beside_the_fields_they_name(page: Page, server: Served, sc
     expect(page.get_by_text("Chosen:")).to_be_hidden()
     page.get_by_role("button", name="Begin").click()
     expect(page.get_by_label("Least confidence")).to_have_attribute("aria-invalid", "true")
-    expect(page.get_by_label("Least confidence")).to_have_accessible_description(re.compile("valid number"))
+    expect(page.get_by_label("Least confidence")).to_have_accessible_description(re.compile("from 0 to 1, such as 0.5"))
     shoot(page, screenshots, "new-session-errors")
 
     page.get_by_label("Least confidence").fill("0.7")
@@ -137,36 +135,3 @@ def press_until_focused(page: Page, name: str) -> None:
             assert focused.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
             return
     raise AssertionError(f"Tab never led to {name}")
-
-
-def test_the_list_shows_the_newest_first_and_goes_on(
-    page: Page, server: Served, library: Path, screenshots: Path
-) -> None:
-    for _ in range(3):
-        server.ended(server.create(library / "2024", faceDetection=EMPTY))
-    page.goto(server.url)
-    rows = page.get_by_role("list", name="Sessions").get_by_role("listitem")
-    expect(rows).to_have_count(3)
-    expect(rows.first).to_contain_text("#3")
-
-    gate = hold_embedding(server.run.engines)
-    newest = server.create(library / "2025", category="Holidays")
-    page.reload()
-    expect(rows.first).to_contain_text(f"#{newest}")
-    expect(rows.first.get_by_text("running")).to_be_visible()
-    shoot(page, screenshots, "sessions")
-    gate.open()
-    expect(rows.first.get_by_text("100%")).to_be_visible()
-
-
-def test_older_sessions_are_a_button_away(page: Page, server: Served, library: Path) -> None:
-    gate = hold_embedding(server.run.engines)
-    for _ in range(30):
-        server.create(library, faceDetection=EMPTY)
-    page.goto(server.url)
-    rows = page.get_by_role("list", name="Sessions").get_by_role("listitem")
-    expect(rows).to_have_count(25)
-    page.get_by_role("button", name="More sessions").click()
-    expect(rows).to_have_count(30)
-    expect(page.get_by_role("button", name="More sessions")).to_be_hidden()
-    gate.open()

@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from api.app import create_app
 from api.server import listen, open_services, serving
+from tests.libraries import write_photo
 from tests.local_runs import Run
 from tests.page.browsing import Gate, hold_embedding, shoot
 from tests.page.conftest import SETTINGS
@@ -38,6 +39,53 @@ def test_events_are_taken_up_again_once_they_are_to_be_had(page: Page, server: S
     assert stream.value.status == 200
     gate.open()
     expect(page.get_by_role("heading", name="Completed: 100%")).to_be_visible()
+
+
+def test_the_speed_does_not_count_the_time_in_which_nothing_was_heard(
+    page: Page, server: Served, library: Path
+) -> None:
+    page.route("**/events", lambda route: route.abort())
+    gate = hold_embedding(server.run.engines, 8)
+    session_id = server.create(library)
+    page.goto(f"{server.url}/#/sessions/{session_id}")
+    label, outlook = page.locator("#phase-training"), page.locator(".outlook")
+    expect(label).to_have_text("Training: 20%")
+    gate.let(8)
+    expect(label).to_have_text("Training: 40%")
+    expect(outlook).to_contain_text("photos/s")
+    page.route("**/progress-unified", lambda route: route.abort())
+    expect(page.locator("#connection")).to_contain_text("Connection lost")
+    gate.let(8)
+    server.run.wait_for(lambda _: server.session(session_id)["images"]["processed"] == 24, "another batch")
+    page.unroute("**/progress-unified")
+    expect(label).to_have_text("Training: 60%")
+    expect(outlook).not_to_contain_text("photos/s")
+    gate.let(8)
+    expect(outlook).to_contain_text("photos/s")
+    gate.open()
+
+
+def test_a_retry_that_is_taken_up_late_is_watched_all_the_same(
+    page: Page, server: Served, broken_library: Path
+) -> None:
+    session_id = server.create(broken_library)
+    session = server.ended(session_id)
+    page.clock.install()
+    page.route("**/events", lambda route: route.abort())
+    accepted = {"code": "Accepted", "message": "What failed is tried again, in a new attempt.", "session": session}
+    page.route("**/retry", lambda route: route.fulfill(status=202, json=accepted))
+    page.goto(f"{server.url}/#/sessions/{session_id}")
+    page.get_by_role("button", name="Retry failed").click()
+    expect(page.get_by_text("What failed is tried again")).to_be_visible()
+    for _ in range(3):
+        with page.expect_response("**/progress-unified"):
+            page.clock.run_for(30_000)
+    for name in ("cut off.jpg", "empty.png", "text.jpg"):
+        (broken_library / name).unlink()
+        write_photo(broken_library / name, 100)
+    server.ask(session_id, "retry")
+    expect(page.get_by_role("region", name="Failures")).to_be_hidden()
+    expect(page.get_by_text("What failed is tried again")).to_be_hidden()
 
 
 def test_a_session_that_has_ended_is_asked_about_no_more(page: Page, server: Served, library: Path) -> None:
@@ -93,9 +141,9 @@ def serving_at(port: int, data_dir: Path, library: Path) -> Iterator[tuple[Serve
         with (
             listen("127.0.0.1", port, run.settings) as bound,
             open_services(run.settings, run.database.url, run.vectors) as services,
-            serving(create_app(services), bound) as url,
+            serving(create_app(services), bound) as serves,
         ):
-            server = Served(url, run, services)
+            server = Served(serves.url, run, services)
             with server.client:
                 yield server, gate
         run.controller.stop()

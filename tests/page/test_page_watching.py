@@ -6,7 +6,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.libraries import write_photo
-from tests.page.browsing import bars, hold_detection, hold_embedding, shoot
+from tests.page.browsing import bars, hold_detection, hold_embedding, let_pause, shoot
 from tests.served import Served
 
 
@@ -31,6 +31,7 @@ def test_half_the_faces_after_all_the_photos_is_62_5_percent(
     gate.open()
     expect(page.get_by_role("heading", name="Completed: 100%")).to_be_visible()
     expect(page.get_by_role("region", name="Faces")).to_contain_text("faces found")
+    expect(page.get_by_role("region", name="Faces")).to_contain_text("one person, who has no name yet")
     shoot(page, screenshots, "session-completed")
 
 
@@ -74,7 +75,7 @@ def test_a_session_is_paused_resumed_and_cancelled(page: Page, server: Served, l
     expect(page.locator("#phase-training")).to_have_text("Training: 20%")
     page.get_by_role("button", name="Pause").click()
     expect(page.locator(".session-head .chip")).to_have_text(re.compile("pausing|paused"))
-    gate.let(16)  # the batches under way
+    let_pause(server, gate)
     expect(page.get_by_role("heading", name=re.compile("^Paused at"))).to_be_visible()
     expect(page.get_by_role("button", name="Pause")).to_be_disabled()
 
