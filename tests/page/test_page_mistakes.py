@@ -87,11 +87,12 @@ def test_a_folder_that_is_typed_is_not_overwritten_by_a_late_answer(page: Page, 
     mine = library / "mine"
     mine.mkdir(exist_ok=True)
     held: list[Route] = []
-    page.route("**/directories", lambda route: held.append(route))
-    page.goto(f"{server.url}/#/new")
+    page.route("**/directories?*", lambda route: held.append(route))
+    with page.expect_request("**/directories?*"):
+        page.goto(f"{server.url}/#/new")
     folder = page.get_by_label("Folder", exact=True)
     folder.fill(str(mine))
-    with page.expect_response("**/directories"):
+    with page.expect_response("**/directories?*"):
         held.pop().continue_()
     expect(folder).to_have_value(str(mine))
     with page.expect_request("**/training/sessions") as sent:
