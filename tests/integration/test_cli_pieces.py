@@ -3,6 +3,7 @@
 import http.server
 import importlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -53,6 +54,7 @@ Ask = Callable[..., Answer]
 @pytest.fixture
 def trainyard(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Ask:
     """The command line in this process, with no settings but a data directory that is not there."""
+    monkeypatch.setattr(logging.root, "handlers", list(logging.root.handlers))  # commands add theirs
     for name in [*os.environ]:
         if name.startswith("TRAINYARD_") or name.lower().endswith("_proxy") or name == "JOB_COMPLETION_INDEX":
             monkeypatch.delenv(name)

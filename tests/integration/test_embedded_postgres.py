@@ -37,7 +37,7 @@ HOLD_AND_FORK = """
 import os, sys; from pathlib import Path
 from local.data_dir import DataDir
 held = DataDir(Path(sys.argv[1])); child = os.fork()
-if child: print(child, flush=True)
+if not child: print(os.getpid(), flush=True)  # it says itself that it is past the fork
 sys.stdin.read()
 """
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another uid for PostgreSQL")
