@@ -72,11 +72,12 @@ def api(image_root: ImageRootOption = None, host: HostOption = HOST, port: PortO
 
     log_to_stderr()
     raise_file_limit()
+    url = database_url(settings)
     with (
         stop_signals() as stop,
         listen(host, port, settings) as bound,
         closing(open_vectors(settings)) as vectors,
-        open_services(settings, database_url(settings), vectors) as services,
+        open_services(settings, url, vectors) as services,
         serving(create_app(services), bound) as server,
     ):
         display.ready(server.url)

@@ -152,6 +152,16 @@ def test_what_it_cannot_begin_with_is_said_in_a_sentence(tmp_path: Path) -> None
     assert not (tmp_path / "data").exists()
 
 
+def test_the_api_alone_without_a_database_says_so_and_makes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with trainyard("api", "--image-root", tmp_path, "--port", "0") as process:
+        assert process.wait() == 2
+        assert "TRAINYARD_DATABASE_URL is not set" in process.errors
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_data_directory_that_is_served_is_not_served_twice(tmp_path: Path) -> None:
     with data_directory() as data_dir:
         command = ("serve", "--image-root", tmp_path, "--data-dir", data_dir, "--port", "0")
