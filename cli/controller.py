@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,8 +15,6 @@ from cli.pieces import calling, say_outage, stop_signals, work_context
 from trainyard.settings import BadSetting, Settings, load_settings
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from controller.lease import Lease
     from trainyard.database import Database
 
@@ -73,39 +71,27 @@ def _lead_threads(settings: Settings, stop: threading.Event) -> None:
 
 def _lead_cluster(settings: Settings, file: Path, kubeconfig: Path | None, stop: threading.Event) -> None:
     from controller.kubernetes.client import Cluster
-    from controller.kubernetes.jobs import KubernetesJobs
-    from controller.kubernetes.resource_mirror import ResourceMirror
+    from controller.kubernetes.leading import cluster_controller
     from controller.kubernetes.settings import load_kubernetes_settings
-    from controller.loop import Controller
 
     described = load_kubernetes_settings(file)
-    with _database(settings, stop) as database, ExitStack() as watching:
+    cluster = Cluster.connect(kubeconfig, described.namespace)
+    with _database(settings, stop) as database:
         lease = _wait_for_lease(database, stop)
         if lease is None:
             return
-        cluster = Cluster.connect(kubeconfig, described.namespace)
-        defaults = {"untrained": settings.untrained, "face_engine": settings.face_engine}
-
-        def look() -> None:
-            loop.look.set()
-
-        mirror = ResourceMirror(cluster, database, defaults, look)
-        jobs = KubernetesJobs(cluster, described, _installation(database), mirror.owner_of, look)
-        loop = Controller(
+        with cluster_controller(
             database,
-            jobs,
+            cluster,
+            described,
             lease,
+            defaults={"untrained": settings.untrained, "face_engine": settings.face_engine},
             silence_seconds=settings.silence_seconds,
             pinned_weights=settings.pinned_weights,
-            before_pass=mirror.reconcile,
-        )
-        cluster.guard = loop.check_lease
-        for watch in (mirror, jobs):
-            watching.callback(watch.stop_watching)
-            watch.start()
-        log.info("leading in term %d; jobs run in namespace %s", lease.term, described.namespace)
-        with calling(loop.stop, when=stop):
-            loop.run()
+        ) as loop:
+            log.info("leading in term %d; jobs run in namespace %s", lease.term, described.namespace)
+            with calling(loop.stop, when=stop):
+                loop.run()
 
 
 @contextmanager
@@ -121,15 +107,6 @@ def _database(settings: Settings, stop: threading.Event) -> "Iterator[Database]"
         yield database
     finally:
         database.close()
-
-
-def _installation(database: "Database") -> "UUID":
-    import sqlalchemy as sa
-
-    from trainyard.tables import installation
-
-    found: UUID = database.transact(lambda connection: connection.execute(sa.select(installation.c.id)).scalar_one())
-    return found
 
 
 def _wait_for_lease(database: "Database", stop: threading.Event) -> "Lease | None":

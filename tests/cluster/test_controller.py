@@ -3,7 +3,10 @@
 The pods' part is played by the real worker code, run beside them with fake networks; a pod ends as its worker did.
 """
 
+import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,16 +14,14 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
 
 from controller import lease as leases
 from controller.kubernetes.client import Cluster
-from controller.kubernetes.jobs import KubernetesJobs
+from controller.kubernetes.leading import cluster_controller
 from controller.kubernetes.names import ATTEMPT_LABEL, INSTALLATION_LABEL, SESSION_LABEL, STEP_LABEL
-from controller.kubernetes.resource_mirror import ResourceMirror
 from controller.loop import Controller
 from jobs.context import Context
 from jobs.outcomes import ComeBackLater
@@ -30,7 +31,8 @@ from tests.cluster.fake_nodes import FakeNodes
 from tests.cluster.installations import bind_volumes, kubernetes_settings
 from tests.engines import FakeEngines
 from tests.libraries import write_photos
-from tests.local_runs import BATCHES, wait_until
+from tests.local_runs import BATCHES, REPOSITORY, wait_until
+from tests.processes import settings_of_tests
 from trainyard.database import Database
 from trainyard.lifecycle import request
 from trainyard.sessions import NewSession, create
@@ -112,27 +114,22 @@ class Installation:
 def leading(database: Database, kubeconfig: Path, namespace: str, **settings: Any) -> Iterator[Controller]:
     """A controller of the cluster, leading, in a thread."""
     lease = leases.take(database, f"test/{os.getpid()}")
-    cluster = Cluster.connect(kubeconfig, namespace)
-
-    def look() -> None:
-        loop.look.set()
-
-    mirror = ResourceMirror(cluster, database, {"untrained": True, "face_engine": "auto"}, look)
-    installation: UUID = database.transact(lambda c: c.execute(sa.text("SELECT id FROM installation")).scalar_one())
-    jobs = KubernetesJobs(cluster, kubernetes_settings(namespace, **settings), installation, mirror.owner_of, look)
-    loop = Controller(database, jobs, lease, period_seconds=0.5, before_pass=mirror.reconcile)
-    cluster.guard = loop.check_lease
-    mirror.start()
-    jobs.start()
-    thread = threading.Thread(target=loop.run, daemon=True)
-    thread.start()
-    try:
-        yield loop
-    finally:
-        loop.stop()
-        thread.join()
-        jobs.stop_watching()
-        mirror.stop_watching()
+    described = kubernetes_settings(namespace, **settings)
+    with cluster_controller(
+        database,
+        Cluster.connect(kubeconfig, namespace),
+        described,
+        lease,
+        defaults={"untrained": True, "face_engine": "auto"},
+        period_seconds=0.5,
+    ) as loop:
+        thread = threading.Thread(target=loop.run, daemon=True)
+        thread.start()
+        try:
+            yield loop
+        finally:
+            loop.stop()
+            thread.join()
 
 
 @pytest.fixture
@@ -228,3 +225,28 @@ def test_a_session_of_the_api_gets_a_resource_and_pauses_and_resumes(
 def _status(database: Database) -> str:
     statement = sa.text("SELECT status FROM training_sessions")
     return str(database.transact(lambda connection: connection.execute(statement).scalar_one()))
+
+
+def test_the_command_leads_by_its_settings_file_and_ends_on_sigterm(
+    installation: Installation, database_url: str, tmp_path: Path
+) -> None:
+    photos = write_photos(tmp_path / "photos", 4)
+    file = tmp_path / "kubernetes.yaml"
+    described = kubernetes_settings(installation.namespace).model_dump(mode="json", by_alias=True, exclude_unset=True)
+    file.write_text(json.dumps(described))  # which is YAML too
+    environment = {
+        **settings_of_tests(),
+        "TRAINYARD_DATABASE_URL": database_url,
+        "TRAINYARD_KUBERNETES_SETTINGS": str(file),
+    }
+    command = [sys.executable, "-m", "cli.main", "controller", "--kubeconfig", str(installation.control_plane.admin)]
+    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            installation.apply("by-command", photos, faceDetection={"enabled": False})
+            installation.kubectl("wait", "trainingsession/by-command", "--for=condition=Complete", "--timeout=120s")
+            process.terminate()
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 0, said
+    assert f"jobs run in namespace {installation.namespace}" in said

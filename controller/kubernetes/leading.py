@@ -1,0 +1,48 @@
+"""A controller of a cluster, put together: resources and rows in step first, then the plan, by Jobs."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from controller.kubernetes.client import Cluster
+from controller.kubernetes.jobs import KubernetesJobs
+from controller.kubernetes.resource_mirror import ResourceMirror
+from controller.kubernetes.settings import KubernetesSettings
+from controller.lease import Lease
+from controller.loop import Controller
+from trainyard.database import Database
+from trainyard.tables import installation
+
+
+@contextmanager
+def cluster_controller(
+    database: Database,
+    cluster: Cluster,
+    settings: KubernetesSettings,
+    lease: Lease,
+    *,
+    defaults: Mapping[str, Any],
+    **of_controller: Any,
+) -> Iterator[Controller]:
+    """A Controller that leads by this lease, its watches running; `run` is the caller's to call.
+
+    `defaults` are as ResourceMirror takes them, `of_controller` as Controller does.
+    """
+
+    def look() -> None:
+        loop.look.set()
+
+    found = database.transact(lambda connection: connection.execute(sa.select(installation.c.id)).scalar_one())
+    mirror = ResourceMirror(cluster, database, defaults, look)
+    jobs = KubernetesJobs(cluster, settings, found, mirror.owner_of, look)
+    loop = Controller(database, jobs, lease, before_pass=mirror.reconcile, **of_controller)
+    cluster.guard = loop.check_lease
+    mirror.start()
+    jobs.start()
+    try:
+        yield loop
+    finally:
+        jobs.stop_watching()
+        mirror.stop_watching()
