@@ -1,5 +1,6 @@
 """What the controller asks of whatever runs the Jobs: Kubernetes, or threads of this process."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -36,7 +37,10 @@ class JobSpec:
 
 @dataclass(frozen=True)
 class ObservedJob:
-    """A Job as it is now. `come_back` and `stopped` are no failures; a `final` failure is not tried again."""
+    """A Job as it is now. `come_back` and `stopped` are no failures; a `final` failure is not tried again.
+
+    `running_seconds` is since when a worker of it has been running without a break, as far as is known.
+    """
 
     spec: JobSpec
     uid: str
@@ -45,6 +49,7 @@ class ObservedJob:
     message: str | None = None
     final: bool = False
     waiting: tuple[str, str] | None = None  # code and sentence, while no worker of it can begin
+    running_seconds: float = math.inf
 
 
 class JobBackend(Protocol):

@@ -310,13 +310,14 @@ def _winding_down(session: SessionView, step: StepView, job: ObservedJob) -> lis
 
 
 def _watch(session: SessionView, step: StepView, job: ObservedJob, snapshot: Snapshot) -> list[Action]:
-    if step.silent_seconds > snapshot.silence_seconds and step.shard_waiting is None:
-        silence = f"No worker committed anything for {step.silent_seconds:.0f} s."
+    waiting = step.shard_waiting or job.waiting
+    silent_seconds = min(step.silent_seconds, job.running_seconds)
+    if silent_seconds > snapshot.silence_seconds and waiting is None:
+        silence = f"No worker committed anything for {silent_seconds:.0f} s."
         return [_fail(session, step, "WorkersSilent", silence, False), StopJob(job)]
     actions: list[Action] = []
     if not session.started and step.shards is not None and step.shards.claimed:
         actions.append(MarkStarted(session.id))
-    waiting = step.shard_waiting or job.waiting
     if session.waiting != waiting:
         actions.append(Wait(session.id, waiting))
     return actions

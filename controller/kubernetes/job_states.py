@@ -29,6 +29,7 @@ class _Memory:
     deleting_since: float | None = None
     waits_since: float | None = None
     begun: bool = False  # a worker ran once
+    running_since: float | None = None  # none: no worker runs
     looked_at: float = 0.0
     waiting: Waiting | None = None
     terminating_since: dict[str, float] = field(default_factory=dict)  # pods that should end, by uid
@@ -85,14 +86,21 @@ class JobStates:
 
     def _running(self, job: SeenJob, memory: _Memory, running: ObservedJob) -> ObservedJob:
         if not _waits(job):
-            self._memories[job.uid] = _Memory(begun=True)
-            return running
-        self._remember(job, memory)
+            memory = self._memories[job.uid] = _Memory(begun=True, running_since=memory.running_since)
+        else:
+            self._remember(job, memory)
         if memory.lost:
             return replace(running, state="come_back")
         if job.running:
-            return running
+            return replace(running, running_seconds=self._running_seconds(memory))
+        memory.running_since = None
         return self._pending(job, memory, replace(running, waiting=memory.waiting))
+
+    def _running_seconds(self, memory: _Memory) -> float:
+        """Of its workers; those before a time without any, as while all were evicted, do not count."""
+        if memory.running_since is None:
+            memory.running_since = self._clock()
+        return self._clock() - memory.running_since
 
     def _remember(self, job: SeenJob, memory: _Memory) -> None:
         """What its pods say; at first sight only what the Job itself does, for most begin before a second look."""

@@ -1,5 +1,6 @@
 """What is read from Jobs and their pods, and how long it is believed."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -350,6 +351,13 @@ def test_workers_that_run_are_not_asked_about(states: JobStates, told: ToldPods,
         assert one(states, replace(JOB, running=True, begun=True)).waiting is None
         clock.now += 60
     assert told.asked == 0
+
+
+def test_a_worker_runs_since_the_last_time_there_was_none(states: JobStates, clock: Clock) -> None:
+    running = replace(JOB, running=True, begun=True)
+    for elapsed, job, seconds in ((0, running, 0), (60, running, 60), (60, JOB, math.inf), (60, running, 0)):
+        clock.now += elapsed
+        assert one(states, job).running_seconds == seconds
 
 
 def test_many_jobs_that_wait_are_asked_about_less_often(states: JobStates, told: ToldPods, clock: Clock) -> None:

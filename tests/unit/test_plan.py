@@ -417,6 +417,7 @@ def test_an_attempt_that_ends_short_is_judged(case: Situation) -> None:
 SILENT = SILENCE_SECONDS + 1
 SILENCE = ("WorkersSilent", "No worker committed anything for 1501 s.")
 OUTAGE = ("StorageUnavailable", "The folder /photos cannot be read.")
+NO_GPU = ("Unschedulable", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
 
 
 @table(
@@ -433,6 +434,23 @@ OUTAGE = ("StorageUnavailable", "The folder /photos cannot be read.")
         [job("embed")],
         FailStep(1, "embed", *SILENCE),
         StopJob(job("embed")),
+    ),
+    situation(
+        "workers that were all evicted and find no node",
+        session(running("embed", silent_seconds=SILENT), waiting=NO_GPU),
+        [job("embed", waiting=NO_GPU)],
+    ),
+    situation(
+        "a worker that has only begun again",
+        session(running("embed", silent_seconds=SILENT)),
+        [job("embed", running_seconds=SILENCE_SECONDS)],
+    ),
+    situation(
+        "workers that have been silent since they began",
+        session(running("embed", silent_seconds=2 * SILENT)),
+        [job("embed", running_seconds=SILENT)],
+        EndAttempt(1, "embed", *SILENCE, failure=True),
+        StopJob(job("embed", running_seconds=SILENT)),
     ),
     situation("workers at the limit", session(running("embed", silent_seconds=SILENCE_SECONDS)), [job("embed")]),
     situation(
