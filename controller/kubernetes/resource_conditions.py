@@ -27,6 +27,13 @@ class Condition:
 NOT_SUSPENDED = Condition("Suspended", False, "NotSuspended", "Nobody holds the session.")
 NOT_STALLED = Condition("Stalled", False, "NotWaiting", "The session waits for nothing.")
 
+# Why a session rests that its resource does not hold: reason and message, by what was requested.
+BY_REQUEST = {
+    "pause": ("PauseRequested", "A pause was requested through the API."),
+    "cancel": ("Cancelling", "A cancel was requested through the API."),
+    "run": ("Resuming", "It goes on."),
+}
+
 
 def conditions_of(shown: Shown) -> tuple[Condition, ...]:
     return (_complete(shown), _failed(shown), _suspended(shown), _stalled(shown))
@@ -69,18 +76,16 @@ def _suspended(shown: Shown) -> Condition:
     by_request = shown.progress.requested == "pause"
     held = shown.suspended or by_request
     if shown.progress.overall_status == "paused":
-        return Condition("Suspended", True, *_holder(shown.suspended, by_request))
+        return Condition("Suspended", True, *_holder(shown.suspended, shown.progress.requested))
     if held and shown.progress.overall_status in ACTIVE:
         return Condition("Suspended", False, "Stopping", "The workers stop at their batch.")
     return NOT_SUSPENDED
 
 
-def _holder(by_resource: bool, by_request: bool) -> tuple[str, str]:
-    if by_resource and by_request:
+def _holder(by_resource: bool, requested: str) -> tuple[str, str]:
+    if by_resource and requested == "pause":
         return "SuspendedTwice", "spec.suspend is true, and a pause was requested through the API."
-    if by_resource:
-        return "SuspendedByResource", "spec.suspend is true."
-    return ("PauseRequested", "A pause was requested through the API.") if by_request else ("Resuming", "It goes on.")
+    return ("SuspendedByResource", "spec.suspend is true.") if by_resource else BY_REQUEST[requested]
 
 
 def _stalled(shown: Shown) -> Condition:

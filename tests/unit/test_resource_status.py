@@ -147,6 +147,7 @@ def test_complete_and_failed_say_how_it_ended(of: Shown, type: str, written: tup
         (shown("paused", requested="pause"), "True", "PauseRequested"),
         (shown("paused", requested="pause", suspended=True), "True", "SuspendedTwice"),
         (shown("paused"), "True", "Resuming"),
+        (shown("paused", requested="cancel"), "True", "Cancelling"),
         (shown("completed", requested="pause", suspended=True), "False", "NotSuspended"),
     ],
 )
