@@ -15,6 +15,7 @@ from controller.kubernetes.client import Cluster
 from controller.kubernetes.errors import Conflict, Forbidden, NotFound, Refused
 from controller.kubernetes.paths import sessions_path
 from controller.kubernetes.resource import Resource, read_resource
+from controller.kubernetes.resource_event_recorder import EventRecorder
 from controller.kubernetes.resource_spec import Requested, resource_manifest, resource_name
 from controller.kubernetes.resource_writes import StatusWrites
 from controller.lease import Lease
@@ -35,6 +36,7 @@ class ResourceApplier:
         self._cluster = cluster
         self._database = database
         self._writes = writes
+        self._events = EventRecorder(cluster)
         self._defaults = defaults
         self._refused_at: dict[int, datetime] = {}  # by the session that has no resource for that
 
@@ -64,6 +66,7 @@ class ResourceApplier:
             case plan.DeleteResource(session_id, name, uid):
                 self._delete(session_id, name, uid, lease)
             case plan.WriteStatus(resource, status):
+                self._events.record(resource, status, lease.holder, now)
                 self._write_status(resource, status, now)
         return True
 

@@ -4,7 +4,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -96,6 +96,12 @@ class Installation:
 
     def condition(self, name: str, type: str) -> dict[str, Any]:
         return {each["type"]: each for each in self.status(name)["conditions"]}[type]
+
+    def reasons(self, name: str) -> list[str]:
+        """Of the events about this resource."""
+        about = f"involvedObject.kind=TrainingSession,involvedObject.name={name}"
+        found = self.control_plane.get("events", f"--namespace={self.cluster.namespace}", f"--field-selector={about}")
+        return sorted(event["reason"] for event in found["items"])
 
     # The rows' side
 
@@ -445,6 +451,102 @@ def test_the_status_says_which_spec_it_is_about(installation: Installation) -> N
     installation.suspend("archive", True)
     installation.until(lambda: installation.status("archive")["observedGeneration"] == 2, "the new generation")
     assert installation.condition("archive", "Suspended")["observedGeneration"] == 2
+
+
+# Events
+
+
+def test_kubectl_describe_tells_the_story(installation: Installation) -> None:
+    installation.apply("archive")
+    session_id = installation.mirrored("archive")
+    waiting = {"waiting_code": "Unschedulable", "waiting_message": "0/14 nodes are available: 14 too small."}
+    nothing = {"waiting_code": None, "waiting_message": None}
+    for columns in (
+        waiting,
+        {"status": "running", "total": 12_000, **nothing},
+        {"status": "paused", "requested": "pause"},
+        {"status": "running", "requested": "run"},
+        {"status": "completed"},
+    ):
+        installation.change(session_id, **columns)
+        assert len(installation.reconcile()) == 1
+        assert installation.reconcile() == []
+    assert sorted(described(installation, "archive")) == [
+        "Normal Completed trainyard-controller Every phase is done; images: 12,000, faces: 0.",
+        "Normal Progressing trainyard-controller The session waits no more: Unschedulable is over.",
+        "Normal Resumed trainyard-controller A resume was requested through the API.",
+        f"Normal SessionCreated trainyard-controller This is session {session_id} in the database and the API.",
+        "Normal Suspended trainyard-controller A pause was requested through the API.",
+        "Normal TrainingStarted trainyard-controller Phase training has begun; 0% of the session is done.",
+        "Warning Unschedulable trainyard-controller 0/14 nodes are available: 14 too small.",
+    ]
+    assert "Unschedulable" in installation.kubectl("events", "--for=ts/archive", "--types=Warning")
+    assert installation.cluster.requests["create", "events"] == 7
+
+
+def test_a_controller_that_dies_between_event_and_status_tells_nothing_twice(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.apply("archive")
+    session_id = installation.mirrored("archive")
+    installation.change(session_id, status="failed", failure_code="RootNotFound", failure_message=LONGEST_TEXT)
+    with monkeypatch.context() as patched:
+        patched.setattr(installation.cluster, "patch", die)
+        with pytest.raises(Died):
+            installation.reconcile()
+    assert installation.status("archive")["overallStatus"] == "pending"
+    assert installation.reasons("archive") == ["Failed", "SessionCreated"]
+    installation.kubectl("label", "ts", "archive", "seen-by=an-operator")  # which makes another version of it
+    installation.start()
+    installation.until(lambda: installation.status("archive")["overallStatus"] == "failed", "the status")
+    assert installation.cluster.requests["create", "events"] == 3
+    assert installation.reasons("archive") == ["Failed", "SessionCreated"]
+
+
+class Died(Exception):
+    """As a controller does that is killed."""
+
+
+def die(*_: Any, **__: Any) -> None:
+    raise Died
+
+
+def test_the_longest_name_has_its_events(installation: Installation) -> None:
+    name = ".".join(["a" * 50] * 5)[:253]
+    installation.apply(name)
+    installation.mirrored(name)
+    assert installation.reasons(name) == ["SessionCreated"]
+
+
+def test_without_the_right_to_events_statuses_are_written(
+    installation: Installation, caplog: pytest.LogCaptureFixture
+) -> None:
+    namespace = installation.cluster.namespace
+    installation.kubectl("create", "serviceaccount", "silent")
+    installation.kubectl("create", "role", "silent", "--verb=*", "--resource=trainingsessions,trainingsessions/status")
+    installation.kubectl("create", "rolebinding", "silent", "--role=silent", f"--serviceaccount={namespace}:silent")
+    kubeconfig = installation.control_plane.kubeconfig_of_service_account(namespace, "silent")
+    installation.apply("archive")
+    with closing(Cluster.connect(kubeconfig, namespace)) as cluster:
+        mirror = ResourceMirror(cluster, installation.database, DEFAULTS, changed=lambda: None)
+        silent = replace(installation, cluster=cluster, mirrors=[mirror])
+        mirror.start()
+        assert mirror.wait_synced(60)
+        silent.change(silent.mirrored("archive"), status="completed")
+        silent.until(lambda: silent.status("archive")["overallStatus"] == "completed", "the end")
+        mirror.stop_watching()
+    assert installation.reasons("archive") == []
+    (said,) = [record.message for record in caplog.records if "told nobody" in record.message]
+    assert 'cannot create resource "events"' in said
+
+
+def described(installation: Installation, name: str) -> list[str]:
+    """Type, reason, source and message of every event, as `kubectl describe` lists them; without the age."""
+    shown = installation.kubectl("describe", "ts", name)
+    print(shown)
+    _, _, events = shown.partition("\nEvents:")
+    cells = [line.split(maxsplit=4) for line in events.splitlines()[3:]]
+    return [" ".join([*cell[:2], *cell[3:]]) for cell in cells]
 
 
 # A database restored from a backup, and a term that has ended
