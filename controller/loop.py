@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from controller import lease as leases
 from controller.apply import Applier
 from controller.backend import BackendUnavailable, JobBackend, JobRefused
+from controller.events import Acted, Leads, Outcome, Passed, Saw, Tell, tell_nobody
 from controller.lease import LEASE_SECONDS, Lease, LeaseLost
 from controller.observe import observe
 from controller.plan import Action, CreateJob, Wait, plan
@@ -22,14 +23,17 @@ FENCE_SECONDS = 2.0  # that a lease must still have for a request that nothing e
 MOST_PASSES_AT_ONCE = 50  # a plan that never comes to rest is a defect, not a reason to spin
 
 
-def run_pass(database: Database, backend: JobBackend, applier: Applier, silence_seconds: float) -> list[Action]:
+def run_pass(
+    database: Database, backend: JobBackend, applier: Applier, silence_seconds: float, tell: Tell = tell_nobody
+) -> list[Action]:
     """One pass over everything; returns what was done. The same after a restart as at any other moment."""
     jobs = backend.observe()
     snapshot = database.transact(lambda connection: observe(connection, jobs, silence_seconds))
-    return [action for action in plan(snapshot) if _apply(applier, action)]
+    tell(Saw(snapshot))
+    return [action for action in plan(snapshot) if _apply(applier, action, tell)]
 
 
-def _apply(applier: Applier, action: Action) -> bool:
+def _apply(applier: Applier, action: Action, tell: Tell) -> bool:
     """Whether it was done. A Job that is refused is asked for again in the next period, and the session says why."""
     log.debug("apply %s", action)
     try:
@@ -38,6 +42,7 @@ def _apply(applier: Applier, action: Action) -> bool:
         assert isinstance(action, CreateJob)
         applier.apply(Wait(action.session_id, (refused.code, refused.message)))
         return False
+    tell(Acted())
     return True
 
 
@@ -56,6 +61,7 @@ class Controller:
         on_outage: Callable[[], None] | None = None,
         regain: Callable[[], Lease] | None = None,
         before_pass: Callable[[Lease], object] | None = None,
+        tell: Tell = tell_nobody,
     ) -> None:
         self.database = database
         self.backend = backend
@@ -65,6 +71,7 @@ class Controller:
         self.on_outage = on_outage
         self.regain = regain  # for a process that knows to be alone: a new term after a long outage
         self.before_pass = before_pass  # what has to be in step with the rows first; may raise BackendUnavailable
+        self.tell = tell
         self._lead(lease)
         self.look = threading.Event()  # set it to say "look now"
         self._stop = threading.Event()
@@ -103,37 +110,50 @@ class Controller:
         asked_at = time.monotonic()
         leases.renew(self.database, self.lease)
         self._renewed_at = asked_at
+        self.tell(Leads(self.lease, asked_at))
 
     def _lead(self, lease: Lease) -> None:
         self._renewed_at = time.monotonic()
         self.lease: Lease = lease
         self.applier = Applier(self.database, self.backend, lease, self.pinned_weights)
+        self.tell(Leads(lease, self._renewed_at))
 
     def _look(self) -> None:
+        """Passes until there is nothing to do."""
         try:
-            self._pass()
+            for number in range(MOST_PASSES_AT_ONCE):
+                if not self._pass(renews=number == 0):
+                    break
         except LeaseLost:
             if self.regain is None:
                 raise
             self._lead(self.regain())
             self.look.set()
 
-    def _pass(self) -> None:
+    def _pass(self, renews: bool) -> bool:
+        """Whether it did anything, so that there may be more to do."""
+        begun = time.monotonic()
+        outcome, done = self._try_pass(renews)
+        self.tell(Passed(outcome, time.monotonic() - begun))
+        return bool(done)
+
+    def _try_pass(self, renews: bool) -> tuple[Outcome, list[Action]]:
         try:
-            self._renew()
-            for _ in range(MOST_PASSES_AT_ONCE):
-                if self.before_pass:
-                    self.before_pass(self.lease)
-                if not run_pass(self.database, self.backend, self.applier, self.silence_seconds):
-                    break
+            if renews:
+                self._renew()
+            if self.before_pass:
+                self.before_pass(self.lease)
+            return "ok", run_pass(self.database, self.backend, self.applier, self.silence_seconds, self.tell)
         except BackendUnavailable as error:
             log.warning("%s Looking again in a moment.", error)
+            return "backend_away", []
         except sa.exc.OperationalError as error:
             if not connection_lost(error):
                 raise
             log.warning("PostgreSQL is away; looking again in a moment")
             if self.on_outage:
                 self.on_outage()
+            return "database_away", []
 
     def _listen(self) -> None:
         """Turn NOTIFY into "look now". Losing it costs only time: the period remains."""
