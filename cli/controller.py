@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,10 +15,18 @@ from cli.pieces import calling, say_outage, stop_signals, work_context
 from trainyard.settings import BadSetting, Settings, load_settings
 
 if TYPE_CHECKING:
+    from controller.endpoint import Endpoint
     from controller.lease import Lease
     from trainyard.database import Database
 
-TRY_AGAIN_SECONDS = 2.0
+HOST = "127.0.0.1"
+PORT = 8081
+
+HostOption = Annotated[
+    str,
+    typer.Option(help="Address for probes and metrics; any but this machine's own lets whoever reaches it read them."),
+]
+PortOption = Annotated[int, typer.Option(min=0, max=65535, help="Port for probes and metrics; 0 takes a free one.")]
 
 log = logging.getLogger(__name__)
 
@@ -27,39 +35,58 @@ def controller(
     kubeconfig: Annotated[
         Path | None, typer.Option(help="Of the cluster, for a controller outside it; inside, its service account's.")
     ] = None,
+    host: HostOption = HOST,
+    port: PortOption = PORT,
 ) -> None:
     """Drive the sessions of a database. One leads at a time; others wait for its lease to end.
 
     With TRAINYARD_KUBERNETES_SETTINGS, by Jobs of that cluster, with sessions as TrainingSession resources. Without,
     by threads of this process, which then needs the photos and the models; PostgreSQL and Qdrant are
     TRAINYARD_DATABASE_URL and TRAINYARD_QDRANT_URL, or the data directory's.
+
+    Leading or not, it answers /livez (it gets on), /readyz (and could work just now) and /metrics (for Prometheus).
     """
     from trainyard.logs import log_to_stderr
 
     log_to_stderr()
     settings = load_settings()
-    with stop_signals() as stop:
+    with stop_signals() as stop, _endpoint(host, port) as endpoint:
         if settings.kubernetes_settings is None:
-            _lead_threads(settings, stop)
+            _lead_threads(settings, stop, endpoint)
         else:
-            _lead_cluster(settings, settings.kubernetes_settings, kubeconfig, stop)
+            _lead_cluster(settings, settings.kubernetes_settings, kubeconfig, stop, endpoint)
 
 
-def _lead_threads(settings: Settings, stop: threading.Event) -> None:
+@contextmanager
+def _endpoint(host: str, port: int) -> "Iterator[Endpoint]":
+    """Served until the block ends. Raises CannotListen."""
+    from controller.endpoint import Endpoint
+    from controller.serving import listen, serving, url_of
+
+    endpoint = Endpoint()
+    with listen(host, port) as bound, serving(bound, endpoint.routes()):
+        log.info("probes and metrics at %s", url_of(bound))
+        yield endpoint
+
+
+def _lead_threads(settings: Settings, stop: threading.Event, endpoint: "Endpoint") -> None:
     from controller.loop import Controller
     from local.jobs import LocalJobs
+    from trainyard.database import Database
 
-    with work_context(settings, stop) as context:
-        lease = _wait_for_lease(context.database, stop)
+    # Workers ride an outage of the database out; the loop has to see it, or no look would end and nobody could say so.
+    with work_context(settings, stop) as context, closing(Database(context.database.url)) as database:
+        lease = _wait_for_lease(database, stop, endpoint)
         if lease is None:
             return
         jobs = LocalJobs(context, changed=lambda: loop.look.set())
         loop = Controller(
-            context.database,
+            database,
             jobs,
             lease,
             silence_seconds=settings.silence_seconds,
             pinned_weights=settings.pinned_weights,
+            tell=endpoint.tell,
         )
         log.info("leading in term %d; jobs run as threads of this process", lease.term)
         with calling(loop.stop, when=stop):
@@ -69,15 +96,20 @@ def _lead_threads(settings: Settings, stop: threading.Event) -> None:
         jobs.join()
 
 
-def _lead_cluster(settings: Settings, file: Path, kubeconfig: Path | None, stop: threading.Event) -> None:
+def _lead_cluster(
+    settings: Settings, file: Path, kubeconfig: Path | None, stop: threading.Event, endpoint: "Endpoint"
+) -> None:
     from controller.kubernetes.client import Cluster
     from controller.kubernetes.leading import cluster_controller
+    from controller.kubernetes.metrics import ClusterMetrics
+    from controller.kubernetes.readiness import not_ready
     from controller.kubernetes.settings import load_kubernetes_settings
 
     described = load_kubernetes_settings(file)
     cluster = Cluster.connect(kubeconfig, described.namespace)
+    endpoint.include(ClusterMetrics(cluster), lambda: not_ready(cluster.watches))
     with _database(settings, stop) as database:
-        lease = _wait_for_lease(database, stop)
+        lease = _wait_for_lease(database, stop, endpoint)
         if lease is None:
             return
         with cluster_controller(
@@ -88,6 +120,7 @@ def _lead_cluster(settings: Settings, file: Path, kubeconfig: Path | None, stop:
             defaults={"untrained": settings.untrained, "face_engine": settings.face_engine},
             silence_seconds=settings.silence_seconds,
             pinned_weights=settings.pinned_weights,
+            tell=endpoint.tell,
         ) as loop:
             log.info("leading in term %d; jobs run in namespace %s", lease.term, described.namespace)
             with calling(loop.stop, when=stop):
@@ -109,17 +142,7 @@ def _database(settings: Settings, stop: threading.Event) -> "Iterator[Database]"
         database.close()
 
 
-def _wait_for_lease(database: "Database", stop: threading.Event) -> "Lease | None":
-    """The lease, once whoever leads has let it end; None when told to stop before."""
-    from controller import lease as leases
+def _wait_for_lease(database: "Database", stop: threading.Event, endpoint: "Endpoint") -> "Lease | None":
+    from controller.standby import wait_for_lease
 
-    said = False
-    while not stop.is_set():
-        try:
-            return leases.take(database, f"{socket.gethostname()}/{os.getpid()}")
-        except leases.LeaseHeld as held:
-            if not said:
-                log.info("%s Waiting for it to end.", held)
-            said = True
-            stop.wait(TRY_AGAIN_SECONDS)
-    return None
+    return wait_for_lease(database, f"{socket.gethostname()}/{os.getpid()}", stop, endpoint.tell)

@@ -30,6 +30,7 @@ EXIT_CODES = {
     "controller.kubernetes.credentials.BadKubeconfig": EXIT_UNUSABLE,
     "controller.lease.LeaseHeld": EXIT_UNUSABLE,
     "controller.lease.LeaseLost": EXIT_FAILED,
+    "controller.serving.CannotListen": EXIT_UNUSABLE,
     "jobs.engines.devices.DeviceMissing": EXIT_UNUSABLE,
     "jobs.engines.download.DownloadFailed": EXIT_UNUSABLE,
     "jobs.engines.weights.ModelMissing": EXIT_UNUSABLE,

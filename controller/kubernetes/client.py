@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import urllib3
 from kubernetes.client import ApiClient
@@ -38,11 +38,24 @@ class Listing:
     resource_version: str
 
 
+class Watched(Protocol):
+    """A watch as others see it: whether there has been a full list, and seconds since the server was last heard."""
+
+    @property
+    def resource(self) -> str: ...
+
+    @property
+    def synced(self) -> bool: ...
+
+    @property
+    def fresh_seconds(self) -> float: ...
+
+
 class Cluster:
     """One namespace of a cluster, as one user. Methods raise ClusterError; they may be called from any thread.
 
     `guard`, if set, is called before every request that changes something, and may raise to prevent it.
-    `requests` counts what was sent, by verb and resource as a Role names them.
+    `requests` counts what was sent, by verb and resource as a Role names them; `watches` are those begun on it.
     """
 
     def __init__(
@@ -55,6 +68,7 @@ class Cluster:
         self.namespace = namespace
         self.guard: Callable[[], None] | None = None
         self.requests: Counter[tuple[str, str]] = Counter()
+        self.watches: tuple[Watched, ...] = ()
         self._api = api
         self._clock = clock
         self._sleep = sleep
@@ -77,6 +91,11 @@ class Cluster:
 
     def close(self) -> None:
         self._api.close()
+
+    def sent(self) -> Counter[tuple[str, str]]:
+        """`requests` as of one moment, for other threads than those that send."""
+        with self._counting:
+            return self.requests.copy()
 
     def get(self, path: str) -> Object:
         """Raises NotFound."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from controller.events import Acted
 from controller.kubernetes.client import Cluster
 from controller.kubernetes.jobs import KubernetesJobs
 from controller.kubernetes.resource_mirror import ResourceMirror
@@ -34,11 +35,15 @@ def cluster_controller(
     def look() -> None:
         loop.look.set()
 
+    def guard() -> None:
+        loop.check_lease()
+        loop.tell(Acted())  # not only the plan's actions take time: resources are written too
+
     found = database.transact(lambda connection: connection.execute(sa.select(installation.c.id)).scalar_one())
     mirror = ResourceMirror(cluster, database, defaults, look)
     jobs = KubernetesJobs(cluster, settings, found, mirror.owner_of, look)
     loop = Controller(database, jobs, lease, before_pass=mirror.reconcile, **of_controller)
-    cluster.guard = loop.check_lease
+    cluster.guard = guard
     mirror.start()
     jobs.start()
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 from controller.kubernetes.client import Cluster, Object
 from controller.kubernetes.errors import ClusterError, Gone
+from controller.kubernetes.paths import resource_of
 from controller.kubernetes.watch_stream import WatchStream
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name=f"watch {path}", daemon=True)
 
     def start(self) -> None:
+        self._cluster.watches += (self,)
         self._thread.start()
 
     def stop(self) -> None:
@@ -62,6 +64,11 @@ class Watch:
             if self._stream:
                 self._stream.interrupt()
         self._thread.join(STOP_SECONDS)
+
+    @property
+    def resource(self) -> str:
+        """What a Role calls it."""
+        return resource_of(self._path)
 
     @property
     def synced(self) -> bool:

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -429,7 +431,7 @@ def test_the_controller_drives_a_session_to_its_end_and_stops_on_sigterm(
 
     watcher = threading.Thread(target=stop_when_completed)
     watcher.start()
-    answer = trainyard("controller")
+    answer = trainyard("controller", "--port", "0")
     watcher.join()
 
     assert answer.code == 0
@@ -448,7 +450,7 @@ def test_a_second_controller_waits_until_the_first_ones_lease_has_ended(trainyar
 
     watcher = threading.Thread(target=end_lease_then_stop)
     watcher.start()
-    answer = trainyard("controller")
+    answer = trainyard("controller", "--port", "0")
     watcher.join()
 
     assert seen == ["somebody else"]
@@ -461,10 +463,50 @@ def _holder(database: Database) -> str:
 
 
 def test_the_controller_says_which_store_it_needs(trainyard: Ask) -> None:
-    answer = trainyard("controller", TRAINYARD_DATABASE_URL="postgresql://nobody@nowhere/none")
+    answer = trainyard("controller", "--port", "0", TRAINYARD_DATABASE_URL="postgresql://nobody@nowhere/none")
 
     assert answer.code == 2
-    assert answer.err.startswith("TRAINYARD_QDRANT_URL is not set: name both PostgreSQL and Qdrant")
+    assert answer.err.splitlines()[-1].startswith("TRAINYARD_QDRANT_URL is not set: name both PostgreSQL and Qdrant")
+
+
+def test_the_controller_says_where_it_answers_and_does_while_it_leads(
+    trainyard: Ask, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease.take(database, "somebody else", alone=True)
+    database.transact(lambda c: c.execute(sa.text("UPDATE controller_lease SET expires_at = now()")))
+    said: list[str] = []
+    heard = logging.Handler()
+    heard.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    monkeypatch.setattr(logging.getLogger("cli.controller"), "handlers", [heard])
+    answers: list[httpx.Response] = []
+
+    def ask_then_stop() -> None:
+        wait_until(lambda: any(words.startswith("leading in term") for words in said), "the controller to lead")
+        url = said[0].removeprefix("probes and metrics at ")
+        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200, "it to be ready")
+        answers.extend(httpx.get(f"{url}/{page}") for page in ("livez", "readyz", "metrics"))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    watcher = threading.Thread(target=ask_then_stop)
+    watcher.start()
+    answer = trainyard("controller", "--port", "0")
+    watcher.join()
+
+    assert answer.code == 0
+    assert [found.status_code for found in answers] == [200, 200, 200]
+    assert "trainyard_controller_leader 1.0" in answers[2].text
+
+
+def test_a_port_that_is_taken_ends_the_controller_with_what_to_do(trainyard: Ask) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        answer = trainyard("controller", "--port", str(port))
+
+    assert (answer.code, answer.out) == (2, "")
+    assert answer.err == (
+        f"Cannot listen on 127.0.0.1, port {port}, for probes and metrics: Address already in use. "
+        "Choose another with --port (0 takes a free one) or --host.\n"
+    )
 
 
 def _status(database: Database, session_id: int) -> str:
