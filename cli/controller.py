@@ -16,7 +16,6 @@ from trainyard.settings import BadSetting, Settings, load_settings
 
 if TYPE_CHECKING:
     from controller.endpoint import Endpoint
-    from controller.lease import Lease
     from trainyard.database import Database
 
 HOST = "127.0.0.1"
@@ -71,12 +70,16 @@ def _endpoint(host: str, port: int) -> "Iterator[Endpoint]":
 
 def _lead_threads(settings: Settings, stop: threading.Event, endpoint: "Endpoint") -> None:
     from controller.loop import Controller
+    from controller.standby import leading
     from local.jobs import LocalJobs
     from trainyard.database import Database
 
     # Workers ride an outage of the database out; the loop has to see it, or no look would end and nobody could say so.
-    with work_context(settings, stop) as context, closing(Database(context.database.url)) as database:
-        lease = _wait_for_lease(database, stop, endpoint)
+    with (
+        work_context(settings, stop) as context,
+        closing(Database(context.database.url)) as database,
+        leading(database, _holder(), stop, endpoint.tell) as lease,
+    ):
         if lease is None:
             return
         jobs = LocalJobs(context, changed=lambda: loop.look.set())
@@ -104,12 +107,12 @@ def _lead_cluster(
     from controller.kubernetes.metrics import ClusterMetrics
     from controller.kubernetes.readiness import not_ready
     from controller.kubernetes.settings import load_kubernetes_settings
+    from controller.standby import leading
 
     described = load_kubernetes_settings(file)
     cluster = Cluster.connect(kubeconfig, described.namespace)
     endpoint.include(ClusterMetrics(cluster), lambda: not_ready(cluster.watches))
-    with _database(settings, stop) as database:
-        lease = _wait_for_lease(database, stop, endpoint)
+    with _database(settings, stop) as database, leading(database, _holder(), stop, endpoint.tell) as lease:
         if lease is None:
             return
         with cluster_controller(
@@ -142,7 +145,5 @@ def _database(settings: Settings, stop: threading.Event) -> "Iterator[Database]"
         database.close()
 
 
-def _wait_for_lease(database: "Database", stop: threading.Event, endpoint: "Endpoint") -> "Lease | None":
-    from controller.standby import wait_for_lease
-
-    return wait_for_lease(database, f"{socket.gethostname()}/{os.getpid()}", stop, endpoint.tell)
+def _holder() -> str:
+    return f"{socket.gethostname()}/{os.getpid()}"

@@ -248,6 +248,7 @@ def _finish_step(action: plan.FinishStep, connection: sa.Connection, applier: Ap
         completed_at=sa.func.clock_timestamp(),
     )
     _count_images(connection, action.session_id)
+    _set_waiting(connection, action.session_id, None)
     notify(connection)
 
 

@@ -38,6 +38,11 @@ RENEW = sa.text("""
     WHERE holder = :holder AND term = :term AND expires_at > clock_timestamp()
 """)
 
+RELEASE = sa.text("""
+    UPDATE controller_lease SET expires_at = clock_timestamp() - interval '1 microsecond'
+    WHERE holder = :holder AND term = :term AND expires_at > clock_timestamp()
+""")
+
 HOLD = sa.text("""
     SELECT 1 FROM controller_lease
     WHERE holder = :holder AND term = :term AND expires_at > clock_timestamp() FOR SHARE
@@ -68,6 +73,12 @@ def renew(database: Database, lease: Lease) -> None:
             raise LeaseLost(f"The lease of {lease.holder}, term {lease.term}, has ended.")
 
     database.transact(work)
+
+
+def release(database: Database, lease: Lease) -> None:
+    """End the term, so that whoever waits for it need not wait longer. Nothing to do if it has ended."""
+    parameters = {"holder": lease.holder, "term": lease.term}
+    database.transact(lambda connection: connection.execute(RELEASE, parameters))
 
 
 def hold(connection: sa.Connection, lease: Lease) -> None:

@@ -73,6 +73,7 @@ class Controller:
         self.before_pass = before_pass  # what has to be in step with the rows first; may raise BackendUnavailable
         self.tell = tell
         self._lead(lease)
+        self._last_outcome: Outcome = "ok"
         self.look = threading.Event()  # set it to say "look now"
         self._stop = threading.Event()
 
@@ -135,6 +136,7 @@ class Controller:
         begun = time.monotonic()
         outcome, done = self._try_pass(renews)
         self.tell(Passed(outcome, time.monotonic() - begun))
+        self._last_outcome = outcome
         return bool(done)
 
     def _try_pass(self, renews: bool) -> tuple[Outcome, list[Action]]:
@@ -145,15 +147,19 @@ class Controller:
                 self.before_pass(self.lease)
             return "ok", run_pass(self.database, self.backend, self.applier, self.silence_seconds, self.tell)
         except BackendUnavailable as error:
-            log.warning("%s Looking again in a moment.", error)
+            self._log_outage("backend_away", f"{error} Looking again every {self.period_seconds:g} s.")
             return "backend_away", []
         except sa.exc.OperationalError as error:
             if not connection_lost(error):
                 raise
-            log.warning("PostgreSQL is away; looking again in a moment")
+            self._log_outage("database_away", f"PostgreSQL is away, {first_line(error)}; looking again in a moment")
             if self.on_outage:
                 self.on_outage()
             return "database_away", []
+
+    def _log_outage(self, outcome: Outcome, sentence: str) -> None:
+        """Aloud only when it begins."""
+        log.log(logging.DEBUG if self._last_outcome == outcome else logging.WARNING, "%s", sentence)
 
     def _listen(self) -> None:
         """Turn NOTIFY into "look now". Losing it costs only time: the period remains."""

@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 
@@ -13,6 +15,15 @@ from trainyard.database import Database, connection_lost, first_line
 log = logging.getLogger(__name__)
 
 TRY_AGAIN_SECONDS = 2.0
+
+
+@contextmanager
+def leading(database: Database, holder: str, stop: threading.Event, tell: Tell = tell_nobody) -> Iterator[Lease | None]:
+    """The lease, once it is to be had; None when told to stop before. Whoever ends well leaves it to the next."""
+    lease = wait_for_lease(database, holder, stop, tell)
+    yield lease
+    if lease is not None:
+        leases.release(database, lease)
 
 
 def wait_for_lease(database: Database, holder: str, stop: threading.Event, tell: Tell = tell_nobody) -> Lease | None:

@@ -67,6 +67,9 @@ class KubernetesJobs:
     def synced(self) -> bool:
         return self._watch.synced
 
+    def wait_synced(self, timeout: float) -> bool:
+        return self._watch.wait_synced(timeout)
+
     def parallelism(self, step: str) -> int:
         return self._settings.step(step).parallelism
 

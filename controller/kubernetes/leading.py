@@ -16,6 +16,8 @@ from controller.loop import Controller
 from trainyard.database import Database
 from trainyard.tables import installation
 
+SYNC_SECONDS = 3.0  # each; the lease is not renewed meanwhile
+
 
 @contextmanager
 def cluster_controller(
@@ -46,6 +48,8 @@ def cluster_controller(
     cluster.guard = guard
     mirror.start()
     jobs.start()
+    mirror.wait_synced(SYNC_SECONDS)  # what is not listed by then is waited for pass by pass
+    jobs.wait_synced(SYNC_SECONDS)
     try:
         yield loop
     finally:

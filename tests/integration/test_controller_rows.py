@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -565,6 +565,16 @@ def test_an_outage_a_worker_rides_out_is_shown_and_taken_back(here: Installation
     here.database.transact(lambda c: shards.stop_waiting(c, shard))
     here.rest()
     assert here.progress(id).waiting is None
+
+
+def test_nothing_is_waited_for_once_all_is_done(here: Installation) -> None:
+    id = here.embedding(options={"faces": False})
+    here.backend.jobs[here.backend.current.uid] = replace(here.backend.current, waiting=("Starting", "In a moment."))
+    here.rest()
+    assert here.session(id)["waiting_code"] == "Starting"
+    here.work()  # before anybody has looked again
+    here.rest()
+    assert (here.session(id)["status"], here.session(id)["waiting_code"]) == ("completed", None)
 
 
 def age(here: Installation, id: int, index: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from controller.apply import Applier
-from controller.lease import LEASE_SECONDS, Lease, LeaseHeld, LeaseLost, hold, renew, take
+from controller.lease import LEASE_SECONDS, Lease, LeaseHeld, LeaseLost, hold, release, renew, take
 from controller.plan import Admit, CreateJob
 from tests.rows import add_session, add_step, step_row
 from tests.scripted_jobs import ScriptedJobs
@@ -135,3 +135,19 @@ def test_a_controller_that_was_overtaken_makes_no_job(database: Database) -> Non
         lost.apply(CreateJob(id, "discover"))
     assert backend.observe() == []
     assert database.transact(lambda c: step_row(c, id, "discover"))["job_uid"] is None
+
+
+def test_a_released_lease_is_there_for_the_next_and_its_term_is_over(database: Database) -> None:
+    lease = take(database, "a")
+    release(database, lease)
+    with pytest.raises(LeaseLost):
+        renew(database, lease)
+    assert take(database, "b") == Lease("b", 2)
+
+
+def test_whoever_led_before_releases_nothing_any_more(database: Database) -> None:
+    before = take(database, "a")
+    expire(database)
+    now = take(database, "b")
+    release(database, before)
+    renew(database, now)
