@@ -76,6 +76,7 @@ def controller_manager(place: Place) -> list[str]:
         "--kube-api-qps=200",  # the default 20 requests/s slows large Jobs
         "--kube-api-burst=400",
         "--node-monitor-period=1s",  # how often lost nodes are looked for
+        "--node-monitor-grace-period=24h",  # nobody posts a fake node's status: it is lost when a test says so
         "--node-eviction-rate=10",
     ]
 

@@ -7,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.cluster.binaries import CONTROL_PLANE, binary
+from tests.cluster.cluster_runs import ClusterRun, cluster_run
 from tests.cluster.control_plane import ControlPlane, KubectlFailed
 from tests.cluster.control_plane import control_plane as started_control_plane
 from tests.cluster.fake_nodes import CONTROL_PLANE_TAINT, FakeNodes
@@ -52,6 +53,15 @@ def with_crd(control_plane: ControlPlane) -> ControlPlane:
     control_plane.kubectl("wait", "--for=condition=Established", f"--filename={CRD}", "--timeout=60s")
     wait_until(lambda: _is_served(control_plane), "the kind to be served")
     return control_plane
+
+
+@pytest.fixture
+def run(
+    with_crd: ControlPlane, nodes: FakeNodes, namespace: str, database_url: str, tmp_path: Path
+) -> Iterator[ClusterRun]:
+    """An installation at rest; its controllers are the test's to start."""
+    with cluster_run(with_crd, nodes, namespace, database_url, tmp_path) as installed:
+        yield installed
 
 
 def _is_served(control_plane: ControlPlane) -> bool:

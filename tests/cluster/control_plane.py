@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import socket
 import ssl
 import subprocess
@@ -52,13 +53,17 @@ class ControlPlane:
         self._kubeconfig("kwok", "kwok", MASTERS)
         self._etcd = self._processes.start(components.etcd(self.place))
         self.start_api_server()
-        for command in (components.controller_manager, components.scheduler, components.kwok):
-            self._processes.start(command(self.place))
+        self._start_controllers()
 
     def start_api_server(self) -> None:
-        """Until it answers; the other servers find it again by themselves, within seconds."""
+        """Until it answers."""
         self._api_server = self._processes.start(components.api_server(self.place))
         wait_until(self._answers, "the API server to answer")
+
+    def _start_controllers(self) -> None:
+        self._controller_manager = self._processes.start(components.controller_manager(self.place))
+        others = [self._processes.start(command(self.place)) for command in (components.scheduler, components.kwok)]
+        self._controllers = [self._controller_manager, *others]
 
     def stop_api_server(self) -> None:
         """As in an outage: at once, with every connection to it. What it knew is in etcd."""
@@ -67,12 +72,28 @@ class ControlPlane:
 
     @contextmanager
     def outage(self) -> Iterator[None]:
-        """Without an API server, which comes back whatever happens meanwhile."""
+        """Without an API server, which comes back whatever happens meanwhile.
+
+        Kubernetes' own controllers are begun anew: left to themselves they ask for it less and less often.
+        """
         self.stop_api_server()
         try:
             yield
         finally:
             self.start_api_server()
+            for process in self._controllers:
+                process.kill()
+                process.wait()
+            self._start_controllers()
+
+    @contextmanager
+    def without_controllers(self) -> Iterator[None]:
+        """Nobody makes a Job's pods, nor counts them, nor collects what nobody owns any more."""
+        self._controller_manager.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._controller_manager.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         self._processes.close()

@@ -17,6 +17,7 @@ from controller.kubernetes.job_states import LOOK_SECONDS
 from controller.kubernetes.jobs import JobRefused, KubernetesJobs
 from controller.kubernetes.names import job_name
 from controller.kubernetes.own_writes import TRUSTED_SECONDS
+from tests.cluster.accounts import controller_account
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.fake_nodes import GPU, FakeNodes
 from tests.cluster.installations import bind_volumes, kubernetes_settings
@@ -45,10 +46,11 @@ class Bench:
         self.namespace = namespace
         self.nodes = nodes
         self.clock = clock
+        self.kubeconfig = controller_account(control_plane, namespace)
 
     @contextmanager
     def backend(self, **defaults: Any) -> Iterator[KubernetesJobs]:
-        cluster = Cluster.connect(self.control_plane.admin, self.namespace)
+        cluster = Cluster.connect(self.kubeconfig, self.namespace)
         settings = kubernetes_settings(self.namespace, **defaults)
         jobs = KubernetesJobs(cluster, settings, INSTALLATION, lambda _: None, lambda: None, self.clock)
         jobs.start()
@@ -303,7 +305,7 @@ def test_a_restarted_backend_sees_what_the_one_before_saw(bench: Bench, jobs: Ku
 
 
 def test_nothing_is_known_before_all_jobs_are_listed(bench: Bench) -> None:
-    cluster = Cluster.connect(bench.control_plane.admin, bench.namespace)
+    cluster = Cluster.connect(bench.kubeconfig, bench.namespace)
     settings = kubernetes_settings(bench.namespace)
     jobs = KubernetesJobs(cluster, settings, INSTALLATION, lambda _: None, lambda: None)
     with pytest.raises(ClusterUnavailable, match="not all Jobs have been listed"):
@@ -322,7 +324,7 @@ def test_no_job_looks_gone_while_the_api_server_is_away(bench: Bench, jobs: Kube
 
 
 def test_jobs_of_other_installations_are_not_seen(bench: Bench, jobs: KubernetesJobs) -> None:
-    cluster = Cluster.connect(bench.control_plane.admin, bench.namespace)
+    cluster = Cluster.connect(bench.kubeconfig, bench.namespace)
     settings = kubernetes_settings(bench.namespace)
     other = KubernetesJobs(cluster, settings, uuid4(), lambda _: None, lambda: None)
     other.create(SPEC)

@@ -22,6 +22,7 @@ from controller.kubernetes.resource_rows import read_requested
 from controller.kubernetes.resource_spec import resource_manifest
 from controller.kubernetes.resource_writes import StatusWrites
 from controller.lease import Lease, LeaseLost
+from tests.cluster.accounts import controller_account
 from tests.cluster.control_plane import ControlPlane
 from tests.local_runs import wait_until
 from tests.rows import add_session, add_step, session_row
@@ -131,7 +132,8 @@ class Installation:
 
 @pytest.fixture
 def installation(with_crd: ControlPlane, namespace: str, database_url: str) -> Iterator[Installation]:
-    with closing(Database(database_url)) as database, closing(Cluster.connect(with_crd.admin, namespace)) as cluster:
+    kubeconfig = controller_account(with_crd, namespace)
+    with closing(Database(database_url)) as database, closing(Cluster.connect(kubeconfig, namespace)) as cluster:
         made = Installation(with_crd, database, cluster, leases.take(database, "controller"))
         # No test is about how long a lease holds; those that lose it say so.
         database.transact(lambda c: c.execute(sa.update(controller_lease).values(expires_at=sa.text("'infinity'"))))
