@@ -26,7 +26,7 @@ test-page: setup
 # The first time it builds Kubernetes, which takes minutes; see tests/cluster.
 test-cluster: setup
 	$(PYTHON) -m tests.cluster.binaries
-	$(PYTHON) -m pytest tests/cluster
+	$(PYTEST) tests/cluster
 
 check: setup
 	$(PYTHON) -m ruff check .

@@ -72,8 +72,10 @@ class FakeFaces:
             thresholds=THRESHOLDS,
         )
         self.seen: int = 0  # photos searched so far
+        self.on_detect: Callable[[], object] = lambda: None
 
     def detect(self, picture: NDArray[np.uint8], min_confidence: float) -> list[DetectedFace]:
+        self.on_detect()
         self.seen += 1
         regions, _ = ndimage.label(np.all(picture == np.array(FRAME, np.uint8), axis=2))
         return [_face(rows, columns) for rows, columns in ndimage.find_objects(regions)]

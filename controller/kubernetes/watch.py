@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from controller.kubernetes.client import Cluster, Object
-from controller.kubernetes.errors import ClusterError, Gone
+from controller.kubernetes.errors import ClusterError, Gone, NotFound
 from controller.kubernetes.paths import resource_of
 from controller.kubernetes.watch_stream import WatchStream
 
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 5.0
+KIND_UNKNOWN = "The cluster does not know this kind: apply charts/trainyard/crds."
 STOP_SECONDS = 5.0  # for the thread to end; a listing on its way ends by its own time limits
 
 
@@ -109,6 +110,8 @@ class Watch:
             self._follow(self._list())
         except Gone:
             return None
+        except NotFound as error:  # a namespace that is not there is answered with an empty list
+            return f"{error.message} {KIND_UNKNOWN}"
         except ClusterError as error:
             return error.message
         except Exception:  # an object that `keep` cannot read: nothing may end this thread

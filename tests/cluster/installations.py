@@ -18,8 +18,10 @@ def bind_volumes(control_plane: ControlPlane, namespace: str) -> None:
     wait_until(lambda: _are_bound(control_plane, namespace), "the claims to be bound")
 
 
-def kubernetes_settings(namespace: str, **defaults: Any) -> KubernetesSettings:
-    """`defaults` are those of every step, over ones that suit pods that end at once."""
+def kubernetes_settings(
+    namespace: str, steps: dict[str, dict[str, Any]] | None = None, **defaults: Any
+) -> KubernetesSettings:
+    """`defaults` are those of every step, over ones that suit pods that end at once; `steps` are single ones' own."""
     content = {
         "namespace": namespace,
         "image": "trainyard-jobs",
@@ -28,6 +30,7 @@ def kubernetes_settings(namespace: str, **defaults: Any) -> KubernetesSettings:
         "database": {"secretName": "postgres", "key": "url"},
         "qdrant": {"secretName": "qdrant", "key": "url"},
         "defaults": {"parallelism": 8, "terminationGracePeriodSeconds": 1, **defaults},
+        "steps": steps or {},
     }
     return KubernetesSettings.model_validate(content)
 

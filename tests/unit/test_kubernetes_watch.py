@@ -156,6 +156,15 @@ def test_an_outage_is_told_once(api: ScriptedApi, watched: Watch, caplog: pytest
     assert 'User "x" cannot list' in told
 
 
+def test_a_kind_that_the_cluster_does_not_know_is_told_with_what_to_do(
+    api: ScriptedApi, watched: Watch, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.answers = [Answer(b"404 page not found", 404)]
+    watched.start()
+    wait_until(lambda: len(api.asked) > 1, "a second try")
+    assert "apply charts/trainyard/crds" in caplog.text
+
+
 def test_a_later_outage_is_told_again(
     api: ScriptedApi, watched: Watch, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
