@@ -21,7 +21,10 @@ from jobs.engines.devices import cpu_count
 from tests.bench.results import Row
 
 # The order is that of the table; each is a module `bench_<name>` with `measure()`.
-PARTS = ("embed", "detect", "clustering", "progress", "discovery", "memory", "api", "page", "gpu", "truth")
+PARTS = (
+    "embed", "detect", "clustering", "progress", "discovery", "memory", "api", "page", "gpu", "truth",
+    "kubernetes_latency", "kubernetes_shards", "kubernetes_start",
+)  # fmt: skip
 OUTPUT = Path("bench.json")
 VERSIONS = ("torch", "open_clip_torch", "onnxruntime", "pillow", "qdrant-client", "insightface", "dlib-bin", "numpy")
 _CLUSTERING = {"name", "seconds", "peak_mib", "target", "met"}  # columns that are shown; the rest are figures
