@@ -53,8 +53,8 @@ class Step:
     def __str__(self) -> str:
         return (
             f"{self.made_at - self.began_at:.1f} s to the Job, {self.ended_at - self.made_at:.1f} s to its end, "
-            f"{self.completed_at - self.ended_at:.1f} s to the row, in attempt {self.attempt}; our controller took "
-            f"{self.spent.cpu_seconds:.1f} s of a core, {self.spent.all_requests} API requests, "
+            f"{max(self.completed_at - self.ended_at, 0.0):.1f} s to the row, in attempt {self.attempt}; "
+            f"our controller took {self.spent.cpu_seconds:.1f} s of a core, {self.spent.all_requests} API requests, "
             f"{self.spent.statements} statements"
         )
 
