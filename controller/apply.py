@@ -51,6 +51,8 @@ class Applier:
 
     def _create_job(self, session_id: int, step: str) -> None:
         spec = self.database.transact(lambda connection: self._spec(connection, session_id, step))
+        if spec is None:
+            return
         uid = self.backend.create(spec)
 
         def remember(connection: sa.Connection) -> None:
@@ -59,9 +61,12 @@ class Applier:
 
         self.database.transact(remember)
 
-    def _spec(self, connection: sa.Connection, session_id: int, step: str) -> JobSpec:
+    def _spec(self, connection: sa.Connection, session_id: int, step: str) -> JobSpec | None:
+        """None when the attempt that was to begin found nothing left to do."""
         leases.hold(connection, self.lease)
         row = connection.execute(sa.select(steps).where(_step_key(session_id, step))).one()
+        if row.status != "running":
+            return None
         count = shards.attempt_totals(connection, session_id, step, row.attempt).shards
         return JobSpec(session_id, step, row.attempt, count, row.job_token)
 

@@ -60,7 +60,8 @@ class Controller:
         pinned_weights: dict[str, float] | None = None,
         on_outage: Callable[[], None] | None = None,
         regain: Callable[[], Lease] | None = None,
-        before_pass: Callable[[Lease], object] | None = None,
+        before_pass: Callable[[Lease], object] = lambda lease: None,
+        after_pass: Callable[[Lease], bool] = lambda lease: False,
         tell: Tell = tell_nobody,
     ) -> None:
         self.database = database
@@ -71,6 +72,7 @@ class Controller:
         self.on_outage = on_outage
         self.regain = regain  # for a process that knows to be alone: a new term after a long outage
         self.before_pass = before_pass  # what has to be in step with the rows first; may raise BackendUnavailable
+        self.after_pass = after_pass  # tells of what was done, and whether there is more to tell; may raise it too
         self.tell = tell
         self._lead(lease)
         self._last_outcome: Outcome = "ok"
@@ -132,30 +134,31 @@ class Controller:
             self.look.set()
 
     def _pass(self, renews: bool) -> bool:
-        """Whether it did anything, so that there may be more to do."""
+        """Whether there may be more to do."""
         begun = time.monotonic()
-        outcome, done = self._try_pass(renews)
+        outcome, more = self._try_pass(renews)
         self.tell(Passed(outcome, time.monotonic() - begun))
         self._last_outcome = outcome
-        return bool(done)
+        return more
 
-    def _try_pass(self, renews: bool) -> tuple[Outcome, list[Action]]:
+    def _try_pass(self, renews: bool) -> tuple[Outcome, bool]:
         try:
             if renews:
                 self._renew()
-            if self.before_pass:
-                self.before_pass(self.lease)
-            return "ok", run_pass(self.database, self.backend, self.applier, self.silence_seconds, self.tell)
+            self.before_pass(self.lease)
+            done = run_pass(self.database, self.backend, self.applier, self.silence_seconds, self.tell)
+            untold = self.after_pass(self.lease)
+            return "ok", bool(done) or untold
         except BackendUnavailable as error:
             self._log_outage("backend_away", f"{error} Looking again every {self.period_seconds:g} s.")
-            return "backend_away", []
+            return "backend_away", False
         except sa.exc.OperationalError as error:
             if not connection_lost(error):
                 raise
             self._log_outage("database_away", f"PostgreSQL is away, {first_line(error)}; looking again in a moment")
             if self.on_outage:
                 self.on_outage()
-            return "database_away", []
+            return "database_away", False
 
     def _log_outage(self, outcome: Outcome, sentence: str) -> None:
         """Aloud only when it begins."""

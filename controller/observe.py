@@ -1,7 +1,7 @@
 """Observe: rows and Jobs into one snapshot, which is all that plan sees."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from controller.backend import ObservedJob
 from trainyard import shards
-from trainyard.lifecycle import ACTIVE, retry_due, retry_under_way
-from trainyard.shards import AttemptTotals
+from trainyard.lifecycle import ACTIVE, SETTLED, retry_due, retry_under_way
+from trainyard.shards import AttemptTotals, RunningAttempt
+from trainyard.steps import STEPS
 from trainyard.tables import face_instances, steps, training_sessions
 
 
@@ -50,6 +51,12 @@ class SessionView:
     def wanted(self) -> str:
         """run, pause or cancel: either brake holds it, and cancelling outdoes both."""
         return "pause" if self.suspended and self.requested == "run" else self.requested
+
+    @property
+    def next_step(self) -> StepView | None:
+        """The first step, in order, that is not settled."""
+        unsettled = (name for name in STEPS if name in self.steps and self.steps[name].status not in SETTLED)
+        return next((self.steps[name] for name in unsettled), None)
 
 
 @dataclass(frozen=True)
@@ -128,8 +135,9 @@ def _faces_to_cluster(connection: sa.Connection, models: Mapping[str, Any] | Non
 
 def _steps(connection: sa.Connection, session_ids: list[int]) -> dict[int, dict[str, StepView]]:
     views: dict[int, dict[str, StepView]] = {}
+    running = shards.running_attempts(connection, session_ids)
     for row in connection.execute(sa.select(steps).where(steps.c.session_id.in_(session_ids))):
-        view = _step(connection, row) if row.status == "running" else _settled_step(row)
+        view = _step(row, running.get((row.session_id, row.step))) if row.status == "running" else _settled_step(row)
         views.setdefault(row.session_id, {})[row.step] = view
     return views
 
@@ -148,22 +156,12 @@ def _settled_step(row: sa.Row[Any]) -> StepView:
     )
 
 
-def _step(connection: sa.Connection, row: sa.Row[Any]) -> StepView:
-    waiting = connection.execute(
-        sa.text("""
-            SELECT min(waiting_code) AS code, min(waiting_message) AS message,
-                   coalesce(extract(epoch FROM clock_timestamp()
-                       - max(committed_at) FILTER (WHERE finished_at IS NULL)), 0)::float8 AS silent
-            FROM shards WHERE session_id = :session_id AND step = :step AND attempt = :attempt
-        """),
-        {"session_id": row.session_id, "step": row.step, "attempt": row.attempt},
-    ).one()
-    plain = _settled_step(row)
-    return StepView(
-        **{
-            **plain.__dict__,
-            "shards": shards.attempt_totals(connection, row.session_id, row.step, row.attempt),
-            "shard_waiting": (waiting.code, waiting.message) if waiting.code else None,
-            "silent_seconds": waiting.silent,
-        }
+def _step(row: sa.Row[Any], attempt: RunningAttempt | None) -> StepView:
+    if attempt is None:
+        return replace(_settled_step(row), shards=AttemptTotals(0, 0, 0, 0, 0, 0, 0.0))
+    return replace(
+        _settled_step(row),
+        shards=attempt.totals,
+        shard_waiting=attempt.waiting,
+        silent_seconds=attempt.silent_seconds,
     )

@@ -4,13 +4,13 @@ Level-triggered: it says what is missing now, whatever happened before, so a res
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from dataclasses import dataclass, replace
 
 from controller.backend import ObservedJob
 from controller.observe import SessionView, Snapshot, StepView
-from trainyard.lifecycle import ENDED, SETTLED
-from trainyard.steps import SHARDED_STEPS, STEPS, steps_of_session
+from controller.turns import Turns
+from trainyard.lifecycle import ENDED
+from trainyard.steps import SHARDED_STEPS, steps_of_session
 
 # Who holds a session, beside its status: the pause that its row requests is told by the status alone.
 SUSPENDED = {
@@ -46,7 +46,7 @@ class StartAttempt:
 
 @dataclass(frozen=True)
 class CreateJob:
-    """Make the Job of an attempt that is written down."""
+    """Make the Job of an attempt that is written down; nothing to do if the step turned out to have nothing left."""
 
     session_id: int
     step: str
@@ -128,10 +128,23 @@ Action = (
 )  # fmt: skip
 
 
+class _Scene:
+    """A snapshot, so laid out that a session finds its Job and its turn without a look at all the others."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.silence_seconds = snapshot.silence_seconds
+        self.turns = Turns(snapshot.sessions)
+        self._jobs = {(job.spec.session_id, job.spec.step, job.spec.token): job for job in snapshot.jobs}
+
+    def job_of(self, session: SessionView, step: StepView) -> ObservedJob | None:
+        return self._jobs.get((session.id, step.name, step.job_token or ""))
+
+
 def plan(snapshot: Snapshot) -> list[Action]:
     actions = list(_strays(snapshot))
+    scene = _Scene(snapshot)
     for session in snapshot.sessions:
-        actions += _plan_session(session, snapshot)
+        actions += _plan_session(session, scene)
     return actions
 
 
@@ -152,24 +165,24 @@ def _strays(snapshot: Snapshot) -> Iterator[Action]:
             yield RemoveJob(job)
 
 
-def _plan_session(session: SessionView, snapshot: Snapshot) -> list[Action]:
+def _plan_session(session: SessionView, scene: _Scene) -> list[Action]:
     if not session.steps:
-        return _admit(session)
+        return _admit(session, scene)
     if session.retry_due and session.status in ENDED:
         return [Reopen(session.id)]
     running = next((step for step in session.steps.values() if step.status == "running"), None)
     if running is not None:
-        return _follow(session, running, snapshot)
+        return _follow(session, running, scene)
     if session.wanted == "cancel":
         return [Cancel(session.id)]
-    step = _next_step(session)
+    step = session.next_step
     if step is None:
         return []
     if session.wanted == "pause":
         return _hold(session, step)
     if step.status == "paused":
-        return [Resume(session.id, step.name)]
-    return _begin(session, step, snapshot)
+        return [Resume(session.id, step.name)]  # its turn is seen once others, too, know it to be at work
+    return _begin(session, step, scene)
 
 
 def _hold(session: SessionView, step: StepView) -> list[Action]:
@@ -179,29 +192,23 @@ def _hold(session: SessionView, step: StepView) -> list[Action]:
     return [] if session.waiting == reason else [Wait(session.id, reason)]
 
 
-def _admit(session: SessionView) -> list[Action]:
-    return [Admit(session.id, tuple(steps_of_session(session.faces, session.training).items()))]
+def _admit(session: SessionView, scene: _Scene) -> list[Action]:
+    steps = steps_of_session(session.faces, session.training)
+    admitted = replace(session, steps={name: StepView(name, status) for name, status in steps.items()})
+    return [Admit(session.id, tuple(steps.items())), *_plan_session(admitted, scene)]
 
 
-def _next_step(session: SessionView) -> StepView | None:
-    """The first step, in order, that is not settled."""
-    return next(
-        (session.steps[name] for name in STEPS if name in session.steps and session.steps[name].status not in SETTLED),
-        None,
-    )
-
-
-def _begin(session: SessionView, step: StepView, snapshot: Snapshot) -> list[Action]:
+def _begin(session: SessionView, step: StepView, scene: _Scene) -> list[Action]:
     if step.status in ENDED:
         return []
     empty = _settle_without_work(session, step)
     if empty is not None:
         return [empty]
-    reason = _queued(session, step, snapshot)
+    reason = scene.turns.queued(session, step)
     if reason is not None:
         return [] if session.waiting == reason else [Wait(session.id, reason)]
     unwait = [Wait(session.id, None)] if session.waiting else []
-    return [*unwait, StartAttempt(session.id, step.name)]
+    return [*unwait, StartAttempt(session.id, step.name), CreateJob(session.id, step.name)]
 
 
 def _settle_without_work(session: SessionView, step: StepView) -> Action | None:
@@ -220,60 +227,16 @@ def _settle_without_work(session: SessionView, step: StepView) -> Action | None:
     return None
 
 
-def _queued(session: SessionView, step: StepView, snapshot: Snapshot) -> tuple[str, str] | None:
-    """Why this step must not begin yet, beside other sessions; the oldest goes first."""
-    for other in snapshot.sessions:
-        if other.id == session.id or other.status in ENDED:
-            continue
-        if step.name == "cluster" and (_clustering(other) or _clusters_first(other, session)):
-            return ("Queued", f"Session {other.id} is clustering; one at a time.")
-        if _precedes(other, session) and overlap(other, session):
-            return ("Queued", f"Session {other.id} works on the same folders ({other.root_path}) first.")
-    return None
-
-
-def _clustering(session: SessionView) -> bool:
-    return "cluster" in session.steps and session.steps["cluster"].status == "running"
-
-
-def _clusters_first(other: SessionView, session: SessionView) -> bool:
-    """Whether `other` begins to cluster in this very pass, being older."""
-    step = _next_step(other)
-    begins = step is not None and step.name == "cluster" and step.status == "pending" and other.faces_to_cluster
-    return begins and other.wanted == "run" and other.id < session.id
-
-
-def _precedes(other: SessionView, session: SessionView) -> bool:
-    """Whether `other` has, or is first to get, folders that both want. A paused one keeps nobody waiting."""
-    if any(step.status == "running" for step in other.steps.values()):
-        return True
-    if other.status == "paused" or other.wanted != "run":
-        return False
-    if _discovered(other) != _discovered(session):
-        return _discovered(other)
-    return other.id < session.id
-
-
-def _discovered(session: SessionView) -> bool:
-    return "discover" in session.steps and session.steps["discover"].status in SETTLED
-
-
-def overlap(one: SessionView, other: SessionView) -> bool:
-    """Whether the roots are equal or one lies in the other."""
-    a, b = PurePosixPath(one.root_path), PurePosixPath(other.root_path)
-    return a.is_relative_to(b) or b.is_relative_to(a)
-
-
-def _follow(session: SessionView, step: StepView, snapshot: Snapshot) -> list[Action]:
+def _follow(session: SessionView, step: StepView, scene: _Scene) -> list[Action]:
     """A step that is running in the rows: where has its Job got to?"""
-    job = next((job for job in snapshot.jobs if _is_job_of(job, session, step)), None)
+    job = scene.job_of(session, step)
     if job is None:
         return _without_job(session, step)
     if session.wanted != "run":
         return _winding_down(session, step, job)
     match job.state:
         case "running":
-            return _watch(session, step, job, snapshot)
+            return _watch(session, step, job, scene)
         case "stopping":
             return []
         case "succeeded":
@@ -282,11 +245,6 @@ def _follow(session: SessionView, step: StepView, snapshot: Snapshot) -> list[Ac
             return [_judge_failure(session, step, job), RemoveJob(job)]
         case _:
             return [EndAttempt(session.id, step.name), RemoveJob(job)]
-
-
-def _is_job_of(job: ObservedJob, session: SessionView, step: StepView) -> bool:
-    spec = job.spec
-    return (spec.session_id, spec.step, spec.token) == (session.id, step.name, step.job_token)
 
 
 def _without_job(session: SessionView, step: StepView) -> list[Action]:
@@ -309,10 +267,10 @@ def _winding_down(session: SessionView, step: StepView, job: ObservedJob) -> lis
     return [EndAttempt(session.id, step.name), RemoveJob(job)]
 
 
-def _watch(session: SessionView, step: StepView, job: ObservedJob, snapshot: Snapshot) -> list[Action]:
+def _watch(session: SessionView, step: StepView, job: ObservedJob, scene: _Scene) -> list[Action]:
     waiting = step.shard_waiting or job.waiting
     silent_seconds = min(step.silent_seconds, job.running_seconds)
-    if silent_seconds > snapshot.silence_seconds and waiting is None:
+    if silent_seconds > scene.silence_seconds and waiting is None:
         silence = f"No worker committed anything for {silent_seconds:.0f} s."
         return [_fail(session, step, "WorkersSilent", silence, False), StopJob(job)]
     actions: list[Action] = []

@@ -1,6 +1,6 @@
 """Shards: cutting what is left of a step into ranges, claiming one, and moving it on under that claim."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -261,18 +261,60 @@ class AttemptTotals:
     seconds: float  # from the first claim to the last commit
 
 
+TOTALS = """
+    count(*) AS shards, count(*) FILTER (WHERE claim > 0) AS claimed,
+    count(finished_at) AS finished, coalesce(sum(shards.total), 0)::bigint AS total,
+    coalesce(sum(shards.done), 0)::bigint AS done, coalesce(sum(shards.failed), 0)::bigint AS failed,
+    coalesce(extract(epoch FROM max(committed_at) - min(claimed_at)), 0)::float8 AS seconds
+"""
+
+
 def attempt_totals(connection: sa.Connection, session_id: int, step: str, attempt: int) -> AttemptTotals:
     row = connection.execute(
-        sa.text("""
-            SELECT count(*) AS shards, count(*) FILTER (WHERE claim > 0) AS claimed,
-                   count(finished_at) AS finished, coalesce(sum(total), 0)::bigint AS total,
-                   coalesce(sum(done), 0)::bigint AS done, coalesce(sum(failed), 0)::bigint AS failed,
-                   coalesce(extract(epoch FROM max(committed_at) - min(claimed_at)), 0)::float8 AS seconds
+        sa.text(f"""
+            SELECT {TOTALS}
             FROM shards WHERE session_id = :session_id AND step = :step AND attempt = :attempt
         """),
         {"session_id": session_id, "step": step, "attempt": attempt},
     ).one()
     return AttemptTotals(**row._mapping)
+
+
+@dataclass(frozen=True)
+class RunningAttempt:
+    """What the shards of an attempt that runs say: added up, what one of them waits for, and since when all are still.
+
+    `silent_seconds` is since a worker of an unfinished shard last committed; 0 before any has begun.
+    """
+
+    totals: AttemptTotals
+    waiting: tuple[str, str] | None
+    silent_seconds: float
+
+
+def running_attempts(connection: sa.Connection, session_ids: list[int]) -> dict[tuple[int, str], RunningAttempt]:
+    """By session and step, for every step of these sessions that runs, in one query."""
+    rows = connection.execute(
+        sa.text(f"""
+            SELECT session_id, step, {TOTALS},
+                   (array_agg(shards.waiting_code ORDER BY shards.waiting_since, index)
+                       FILTER (WHERE shards.waiting_code IS NOT NULL))[1] AS code,
+                   (array_agg(shards.waiting_message ORDER BY shards.waiting_since, index)
+                       FILTER (WHERE shards.waiting_code IS NOT NULL))[1] AS message,
+                   coalesce(extract(epoch FROM clock_timestamp()
+                       - max(committed_at) FILTER (WHERE finished_at IS NULL)), 0)::float8 AS silent
+            FROM steps JOIN shards USING (session_id, step, attempt)
+            WHERE status = 'running' AND session_id = ANY(:ids)
+            GROUP BY session_id, step
+        """),
+        {"ids": session_ids},
+    )
+    return {(row.session_id, row.step): _running_attempt(row) for row in rows}
+
+
+def _running_attempt(row: sa.Row[Any]) -> RunningAttempt:
+    totals = AttemptTotals(**{each.name: getattr(row, each.name) for each in fields(AttemptTotals)})
+    return RunningAttempt(totals, (row.code, row.message) if row.code else None, row.silent)
 
 
 def attempt_counts(connection: sa.Connection, session_id: int, step: str, attempt: int) -> dict[str, int]:

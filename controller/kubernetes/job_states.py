@@ -103,12 +103,12 @@ class JobStates:
         return self._clock() - memory.running_since
 
     def _remember(self, job: SeenJob, memory: _Memory) -> None:
-        """What its pods say; at first sight only what the Job itself does, for most begin before a second look."""
+        """What its pods say; at first sight only whether it is suspended, for most begin before a second look."""
         now = self._clock()
         memory.begun = memory.begun or job.begun
         if memory.waits_since is None:
             memory.waits_since = memory.looked_at = now
-            memory.waiting = why(job, [], [])
+            memory.waiting = why(job, [], []) if job.suspended else None
         elif now - memory.looked_at >= self._look_seconds and now < self._look_until:
             memory.looked_at = now
             self._ask(lambda: self._look(job, memory))

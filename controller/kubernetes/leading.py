@@ -44,7 +44,14 @@ def cluster_controller(
     found = database.transact(lambda connection: connection.execute(sa.select(installation.c.id)).scalar_one())
     mirror = ResourceMirror(cluster, database, defaults, look)
     jobs = KubernetesJobs(cluster, settings, found, mirror.owner_of, look)
-    loop = Controller(database, jobs, lease, before_pass=mirror.reconcile, **of_controller)
+    loop = Controller(
+        database,
+        jobs,
+        lease,
+        before_pass=mirror.follow,
+        after_pass=lambda lease: mirror.show(lease)[1],
+        **of_controller,
+    )
     cluster.guard = guard
     mirror.start()
     jobs.start()

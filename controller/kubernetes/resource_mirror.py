@@ -3,7 +3,8 @@
 Level-triggered: a pass sees what is missing now, whatever happened before it.
 """
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +24,8 @@ from controller.kubernetes.watch import Watch
 from controller.lease import Lease
 from trainyard.database import Database
 
+SHOWING_SECONDS = 0.5  # at most in one pass; those left are written in the next
+
 
 class ResourceMirror:
     """Of one namespace and one database.
@@ -32,10 +35,16 @@ class ResourceMirror:
     """
 
     def __init__(
-        self, cluster: Cluster, database: Database, defaults: Mapping[str, Any], changed: Callable[[], None]
+        self,
+        cluster: Cluster,
+        database: Database,
+        defaults: Mapping[str, Any],
+        changed: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = sessions_path(cluster.namespace)
         self._database = database
+        self._clock = clock
         self._watch = Watch(cluster, self._path, keep=read_resource, changed=changed)
         self._writes = StatusWrites()
         self._applier = ResourceApplier(cluster, database, self._writes, defaults)
@@ -54,28 +63,47 @@ class ResourceMirror:
         """The resource that the session's Jobs belong to; None when it has none, or none any more."""
         return self._database.transact(lambda connection: read_owner(connection, session_id))
 
-    def reconcile(self, lease: Lease) -> list[ResourceAction]:
-        """One pass; returns what was done. To come before plan: a Job is owned by its session's resource.
+    def follow(self, lease: Lease) -> list[ResourceAction]:
+        """Have rows and resources there for one another; returns what was done.
 
-        Raises LeaseLost, and ClusterError while the API server is away or was never listed.
+        To come before plan: a Job is owned by its session's resource. Raises LeaseLost, and ClusterError while the
+        API server is away or was never listed.
         """
         if not self._watch.synced:
             raise ClusterUnavailable(f"list {self._path}", "not listed yet")
-        mirrored = self._database.transact(self._observe)
-        planned = plan_resources(mirrored)
-        self._settle(mirrored, planned)
+        mirrored = self._database.transact(lambda connection: self._observe(connection, shown=False))
+        planned = [action for action in plan_resources(mirrored) if not isinstance(action, WriteStatus)]
         return [action for action in planned if self._applier.apply(action, lease, mirrored.now)]
 
-    def _observe(self, connection: sa.Connection) -> Mirrored:
+    def show(self, lease: Lease) -> tuple[list[ResourceAction], bool]:
+        """Tell the resources what the rows say, as many as there is time for, those that matter most first.
+
+        Returns what was done, and whether some are left. To come after plan: no Job waits for its session's status.
+        Raises as `follow` does.
+        """
+        mirrored = self._database.transact(lambda connection: self._observe(connection, shown=True))
+        planned = [action for action in plan_resources(mirrored) if isinstance(action, WriteStatus)]
+        self._settle(mirrored, planned)
+        until = self._clock() + SHOWING_SECONDS
+        done: list[ResourceAction] = []
+        for action in sorted(planned, key=lambda action: not action.urgent):
+            if self._clock() >= until:
+                return done, True
+            if self._applier.apply(action, lease, mirrored.now):
+                done.append(action)
+        return done, False
+
+    def _observe(self, connection: sa.Connection, shown: bool) -> Mirrored:
         """Resources first: one that is seen has its row, if it has one, in the rows read after."""
         resources = self._writes.over(self._watch.snapshot().values())
         sessions = read_sessions(connection, resources)
-        unsettled = self._unsettled(resources, sessions)
-        shown = read_shown(connection, unsettled) if unsettled else {}
+        if shown and (unsettled := self._unsettled(resources, sessions)):
+            told = read_shown(connection, unsettled)
+            sessions = [replace(session, shown=told.get(session.id)) for session in sessions]
         return Mirrored(
             now=connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one(),
             resources=resources,
-            sessions=[replace(session, shown=shown.get(session.id)) for session in sessions],
+            sessions=sessions,
             written_at=self._writes.times(),
         )
 
@@ -89,10 +117,10 @@ class ResourceMirror:
         }
         return [session.id for session in mirrored if session.id not in self._settled]
 
-    def _settle(self, mirrored: Mirrored, planned: list[ResourceAction]) -> None:
+    def _settle(self, mirrored: Mirrored, planned: Sequence[WriteStatus]) -> None:
         """Sessions that have ended and of which there is nothing left to write are not read again."""
         versions: dict[str | None, str] = {resource.uid: resource.version for resource in mirrored.resources}
-        unwritten = {action.resource.uid for action in planned if isinstance(action, WriteStatus)}
+        unwritten = {action.resource.uid for action in planned}
         for session in mirrored.sessions:
             if session.ended and session.shown is not None and session.uid not in unwritten:
                 self._settled[session.id] = versions[session.uid]

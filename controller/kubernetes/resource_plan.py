@@ -66,8 +66,11 @@ class DeleteResource:
 
 @dataclass(frozen=True)
 class WriteStatus:
+    """`urgent` when more than numbers has changed."""
+
     resource: Resource
     status: Mapping[str, Any]
+    urgent: bool = True
 
 
 ResourceAction = MakeSession | MakeResource | Adopt | SetSuspended | EndWithResource | DeleteResource | WriteStatus
@@ -133,7 +136,7 @@ def _follow(session: SessionRow, resource: Resource, mirrored: Mirrored) -> Iter
     status = build_status(session.shown, resource, mirrored.now)
     at_once = session.ended or differs_at_once(status, resource.status)
     if status != resource.status and (at_once or _is_due(resource.uid, mirrored)):
-        yield WriteStatus(resource, status)
+        yield WriteStatus(resource, status, at_once)
 
 
 def _is_due(uid: str, mirrored: Mirrored) -> bool:

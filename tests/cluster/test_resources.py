@@ -58,7 +58,7 @@ class Installation:
         return self.mirrors[-1]
 
     def reconcile(self) -> list[ResourceAction]:
-        return self.mirror.reconcile(self.lease)
+        return [*self.mirror.follow(self.lease), *self.mirror.show(self.lease)[0]]
 
     def until(self, condition: Callable[[], Any], what: str) -> Any:
         """Pass by pass, until it is so."""
@@ -352,7 +352,7 @@ def test_without_a_full_list_nothing_is_done(installation: Installation) -> None
     unsynced = ResourceMirror(installation.cluster, installation.database, DEFAULTS, changed=lambda: None)
     installation.add()
     with pytest.raises(ClusterUnavailable, match="not listed yet"):
-        unsynced.reconcile(installation.lease)
+        unsynced.follow(installation.lease)
     assert installation.names() == []
 
 

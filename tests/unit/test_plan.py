@@ -1,9 +1,11 @@
 """Plan as a table of situations: what the rows and Jobs show, and what is to be done then."""
 
 import inspect
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -28,9 +30,9 @@ from controller.plan import (
     StartAttempt,
     StopJob,
     Wait,
-    overlap,
     plan,
 )
+from controller.turns import Turns
 from trainyard.lifecycle import overall_status
 from trainyard.shards import AttemptTotals
 
@@ -103,6 +105,10 @@ def situation(
     return Situation(name, [sessions] if isinstance(sessions, SessionView) else sessions, jobs, expected)
 
 
+def begun(session_id: int, step: str) -> tuple[Action, ...]:
+    return StartAttempt(session_id, step), CreateJob(session_id, step)
+
+
 def check(case: Situation) -> None:
     assert plan(Snapshot(NOW, case.sessions, case.jobs, SILENCE_SECONDS)) == list(case.expected)
 
@@ -117,13 +123,31 @@ WITHOUT_FACES = (*WITH_FACES[:2], ("detect", "skipped"), ("cluster", "skipped"))
 
 @table(
     situation("nothing is there", [], []),
-    situation("a new session", new_session(), [], Admit(1, WITH_FACES)),
-    situation("a new session without faces", new_session(faces=False), [], Admit(1, WITHOUT_FACES)),
-    situation("a new session to be cancelled", new_session(requested="cancel"), [], Admit(1, WITH_FACES)),
-    situation("a session just admitted", session(), [], StartAttempt(1, "discover")),
-    situation("a session just discovered", session(pending("embed")), [], StartAttempt(1, "embed")),
-    situation("a session just embedded", session(pending("detect")), [], StartAttempt(1, "detect")),
-    situation("a session with faces to group", session(pending("cluster")), [], StartAttempt(1, "cluster")),
+    situation("a new session", new_session(), [], Admit(1, WITH_FACES), *begun(1, "discover")),
+    situation(
+        "a new session without faces",
+        new_session(faces=False),
+        [],
+        Admit(1, WITHOUT_FACES),
+        *begun(1, "discover"),
+    ),
+    situation("a new session to be cancelled", new_session(requested="cancel"), [], Admit(1, WITH_FACES), Cancel(1)),
+    situation(
+        "a new session to be paused", new_session(requested="pause"), [], Admit(1, WITH_FACES), Pause(1, "discover")
+    ),
+    situation(
+        "two new sessions of the same folder",
+        [new_session(), new_session(id=2)],
+        [],
+        Admit(1, WITH_FACES),
+        *begun(1, "discover"),
+        Admit(2, WITH_FACES),
+        Wait(2, ("Queued", "Session 1 works on the same folders (/photos) first.")),
+    ),
+    situation("a session just admitted", session(), [], *begun(1, "discover")),
+    situation("a session just discovered", session(pending("embed")), [], *begun(1, "embed")),
+    situation("a session just embedded", session(pending("detect")), [], *begun(1, "detect")),
+    situation("a session with faces to group", session(pending("cluster")), [], *begun(1, "cluster")),
     situation(
         "an attempt written down, without a Job yet",
         session(running("embed", NOT_CLAIMED, job_uid=None)),
@@ -167,7 +191,7 @@ def test_a_session_is_led_through_its_steps(case: Situation) -> None:
         "no detection, but faces of earlier sessions to group",
         session(pending("cluster"), StepView("detect", "skipped")),
         [],
-        StartAttempt(1, "cluster"),
+        *begun(1, "cluster"),
     ),
     situation(
         "every photo done before the attempt ended", session(pending("embed", done=100)), [], FinishStep(1, "embed")
@@ -238,15 +262,15 @@ NO_TRAINING = (WITH_FACES[0], ("embed", "skipped"), *WITH_FACES[2:])
 
 
 @table(
-    situation("new", new_session(training=False, root_path="/"), [], Admit(1, NO_TRAINING)),
-    situation("just admitted", standalone(pending("discover", total=None)), [], StartAttempt(1, "discover")),
-    situation("just discovered", standalone(pending("detect")), [], StartAttempt(1, "detect")),
+    situation("new", new_session(training=False, root_path="/"), [], Admit(1, NO_TRAINING), *begun(1, "discover")),
+    situation("just admitted", standalone(pending("discover", total=None)), [], *begun(1, "discover")),
+    situation("just discovered", standalone(pending("detect")), [], *begun(1, "detect")),
     situation("nothing to scan", standalone(pending("detect", total=0)), [], FinishStep(1, "detect", "skipped")),
     situation(
         "nothing to scan, but faces to group",
         standalone(pending("cluster"), StepView("detect", "skipped")),
         [],
-        StartAttempt(1, "cluster"),
+        *begun(1, "cluster"),
     ),
     situation(
         "every photo failed",
@@ -325,7 +349,7 @@ def test_a_standalone_face_session_is_led_past_training(case: Situation) -> None
         session(pending("detect")),
         [SUCCEEDED],
         RemoveJob(SUCCEEDED),
-        StartAttempt(1, "detect"),
+        *begun(1, "detect"),
     ),
     situation("a Job of a session that is settled", [], [job("embed")], StopJob(job("embed"))),
     situation("an ended Job of a session that is settled", [], [SUCCEEDED], RemoveJob(SUCCEEDED)),
@@ -407,7 +431,7 @@ FINAL = replace(FAILED, code="ModelMissing", message="There are no weights.", fi
         EndAttempt(1, "embed", "ShardsUnfinished", "The workers ended without finishing every shard.", failure=True),
         RemoveJob(SUCCEEDED),
     ),
-    situation("what is left after a failure", session(pending("embed", failures=1)), [], StartAttempt(1, "embed")),
+    situation("what is left after a failure", session(pending("embed", failures=1)), [], *begun(1, "embed")),
     situation("a face phase that failed", session(replace(pending("detect"), status="failed")), []),
 )
 def test_an_attempt_that_ends_short_is_judged(case: Situation) -> None:
@@ -555,8 +579,8 @@ def test_cancel_at_each_moment(case: Situation) -> None:
         RemoveJob(FAILED),
         Reopen(1),
     ),
-    situation("a session that runs again", session(pending("embed"), retry_due=False), [], StartAttempt(1, "embed")),
-    situation("a session that never ended", session(pending("embed"), retry_due=True), [], StartAttempt(1, "embed")),
+    situation("a session that runs again", session(pending("embed"), retry_due=False), [], *begun(1, "embed")),
+    situation("a session that never ended", session(pending("embed"), retry_due=True), [], *begun(1, "embed")),
 )
 def test_retry_reopens_what_has_ended(case: Situation) -> None:
     check(case)
@@ -567,7 +591,7 @@ CLUSTERING = ("Queued", "Session 1 is clustering; one at a time.")
 
 
 @table(
-    situation("the oldest goes first", [session(), session(id=2)], [], StartAttempt(1, "discover"), Wait(2, QUEUED)),
+    situation("the oldest goes first", [session(), session(id=2)], [], *begun(1, "discover"), Wait(2, QUEUED)),
     situation(
         "one that waits and has said so",
         [session(running("embed")), session(id=2, waiting=QUEUED)],
@@ -589,28 +613,28 @@ CLUSTERING = ("Queued", "Session 1 is clustering; one at a time.")
         "a neighbour whose name begins alike",
         [session(running("embed")), session(id=2, root_path="/photos-2020")],
         [job("embed")],
-        StartAttempt(2, "discover"),
+        *begun(2, "discover"),
     ),
-    situation("the first has ended", [session(id=2, waiting=QUEUED)], [], Wait(2, None), StartAttempt(2, "discover")),
+    situation("the first has ended", [session(id=2, waiting=QUEUED)], [], Wait(2, None), *begun(2, "discover")),
     situation(
         "a paused one keeps nobody waiting",
         [asked("pause", PAUSED), session(id=2)],
         [],
-        StartAttempt(2, "discover"),
+        *begun(2, "discover"),
     ),
     situation(
         "one to be paused before it began keeps nobody waiting",
         [asked("pause"), session(id=2)],
         [],
         Pause(1, "discover"),
-        StartAttempt(2, "discover"),
+        *begun(2, "discover"),
     ),
     situation(
         "a failed one keeps nobody waiting",
         [session(replace(pending("embed"), status="failed"), retry_due=True), session(id=2)],
         [],
         Reopen(1),
-        StartAttempt(2, "discover"),
+        *begun(2, "discover"),
     ),
     situation(
         "an older one resumed before its discover waits for the younger that went ahead",
@@ -623,7 +647,7 @@ CLUSTERING = ("Queued", "Session 1 is clustering; one at a time.")
         [session(), session(pending("embed"), id=2)],
         [],
         Wait(1, ("Queued", "Session 2 works on the same folders (/photos) first.")),
-        StartAttempt(2, "embed"),
+        *begun(2, "embed"),
     ),
     situation(
         "one resumed past its discover waits for the one that works",
@@ -635,7 +659,7 @@ CLUSTERING = ("Queued", "Session 1 is clustering; one at a time.")
         "of two past their discover the older goes on",
         [session(pending("embed")), session(pending("detect"), id=2)],
         [],
-        StartAttempt(1, "embed"),
+        *begun(1, "embed"),
         Wait(2, QUEUED),
     ),
 )
@@ -660,7 +684,7 @@ def test_sessions_whose_folders_overlap_run_one_after_another(case: Situation) -
         "two are ready at the same time",
         [session(pending("cluster")), session(pending("cluster"), id=2, root_path="/b")],
         [],
-        StartAttempt(1, "cluster"),
+        *begun(1, "cluster"),
         Wait(2, CLUSTERING),
     ),
     situation(
@@ -668,20 +692,20 @@ def test_sessions_whose_folders_overlap_run_one_after_another(case: Situation) -
         [asked("pause", pending("cluster")), session(pending("cluster"), id=2, root_path="/b")],
         [],
         Pause(1, "cluster"),
-        StartAttempt(2, "cluster"),
+        *begun(2, "cluster"),
     ),
     situation(
         "the older has nothing to group",
         [session(pending("cluster"), faces_to_cluster=False), session(pending("cluster"), id=2, root_path="/b")],
         [],
         FinishStep(1, "cluster", "skipped"),
-        StartAttempt(2, "cluster"),
+        *begun(2, "cluster"),
     ),
     situation(
         "detection goes on beside",
         [session(running("cluster")), session(pending("detect"), id=2, root_path="/b")],
         [job("cluster")],
-        StartAttempt(2, "detect"),
+        *begun(2, "detect"),
     ),
 )
 def test_one_clustering_at_a_time(case: Situation) -> None:
@@ -701,8 +725,21 @@ def test_one_clustering_at_a_time(case: Situation) -> None:
 )
 def test_roots_overlap_when_one_lies_in_the_other(one: str, other: str, overlaps: bool) -> None:
     first, second = session(root_path=one), session(id=2, root_path=other)
-    assert overlap(first, second) is overlaps
-    assert overlap(second, first) is overlaps
+    turns = Turns([first, second])
+    assert list(turns.overlapping(first)) == ([first, second] if overlaps else [first])
+    assert list(turns.overlapping(second)) == ([first, second] if overlaps else [second])
+
+
+def test_sessions_are_found_by_their_folders_as_if_each_were_compared_with_each() -> None:
+    letters = random.Random(3)
+    roots = ["/" + "/".join(letters.choices(["a", "ab", "b", "é", "a b"], k=letters.randint(0, 4))) for _ in range(200)]
+    sessions = [session(id=number, root_path=root) for number, root in enumerate(roots)]
+    turns = Turns(sessions)
+    for one in sessions:
+        path = PurePosixPath(one.root_path)
+        others = ((other, PurePosixPath(other.root_path)) for other in sessions)
+        expected = [other for other, root in others if root.is_relative_to(path) or path.is_relative_to(root)]
+        assert list(turns.overlapping(one)) == expected
 
 
 def test_planning_twice_says_the_same_and_changes_nothing() -> None:
