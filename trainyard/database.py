@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg
 import sqlalchemy as sa
@@ -16,6 +16,24 @@ from alembic.script import ScriptDirectory
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_260_113_071  # any fixed number: the key of the advisory lock migrations take
 CHANNEL = "trainyard"  # NOTIFY on it says "look now", never what happened
+
+# A peer that lost its power or its network says nothing: each side finds that out for itself, within a minute.
+# libpq leaves these alone on a Unix socket, where a dead peer is known at once.
+NOTICE_DEAD_SERVER = {
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+# The same for the server, which would keep the locks of a worker that is gone. No transaction of ours computes for
+# minutes between two statements. Set once connected, as poolers refuse such options in the startup message.
+NOTICE_DEAD_CLIENT = """
+    SELECT set_config('tcp_keepalives_idle', '30', false), set_config('tcp_keepalives_interval', '10', false),
+           set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '60s', false),
+           set_config('idle_in_transaction_session_timeout', '5min', false)
+"""
+IDLE_TOO_LONG = "25P03"  # the server ended a session that did nothing in its transaction, as after a machine's sleep
 
 T = TypeVar("T")
 
@@ -54,8 +72,9 @@ class Database:
             max_overflow=0,
             pool_pre_ping=pool_pre_ping,
             pool_reset_on_return="rollback",
-            connect_args={"connect_timeout": 5, "application_name": "trainyard"},
+            connect_args={"connect_timeout": 5, "application_name": "trainyard", **NOTICE_DEAD_SERVER},
         )
+        sa.event.listen(self.engine, "connect", _notice_dead_client)
         self.outage_seconds = outage_seconds
         self._on_outage = on_outage
         self._on_recovery = on_recovery
@@ -77,8 +96,12 @@ class Database:
         try:
             with self.engine.begin() as connection:
                 return work(connection)
-        except psycopg.OperationalError as error:  # from COPY, which SQLAlchemy does not see
+        except (psycopg.OperationalError, psycopg.InternalError) as error:  # from COPY, which SQLAlchemy does not see
             raise sa.exc.OperationalError("COPY", None, error) from error
+        except sa.exc.InternalError as error:
+            if _state(error) != IDLE_TOO_LONG:
+                raise
+            raise sa.exc.OperationalError(error.statement, error.params, error.orig or error) from error
 
     def _ride_out(self, work: Callable[[sa.Connection], T], error: Exception) -> T:
         if self._on_outage:
@@ -107,9 +130,25 @@ def connection_lost(error: sa.exc.DBAPIError) -> bool:
     """Whether the server went away (worth waiting for), rather than refused what was asked."""
     if error.connection_invalidated:
         return True
-    state = getattr(error.orig, "sqlstate", None)
+    state = _state(error)
     # 08: connection exception; 57P01-3: shutting down, crashed, starting up. None: never connected.
-    return state is None or state.startswith("08") or state in {"57P01", "57P02", "57P03"}
+    return state is None or state.startswith("08") or state in {"57P01", "57P02", "57P03", IDLE_TOO_LONG}
+
+
+def lock_timed_out(error: sa.exc.DBAPIError) -> bool:
+    """Whether another transaction kept a lock for longer than this one's lock_timeout; it may be done again later."""
+    return _state(error) == "55P03"
+
+
+def _state(error: sa.exc.DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+def _notice_dead_client(connection: psycopg.Connection[Any], record: object) -> None:
+    """In a statement of its own: the new connection is not left in a transaction."""
+    connection.autocommit = True
+    connection.execute(NOTICE_DEAD_CLIENT)
+    connection.autocommit = False
 
 
 def first_line(error: Exception) -> str:
