@@ -1,18 +1,23 @@
 """The lease: one controller at a time, and none that writes after its term."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from contextlib import contextmanager
+from threading import Barrier, Event
 
 import pytest
 import sqlalchemy as sa
 
+from controller import lease as leases
+from controller import standby
 from controller.apply import Applier
 from controller.lease import LEASE_SECONDS, Lease, LeaseHeld, LeaseLost, hold, release, renew, take
-from controller.plan import Admit, CreateJob
-from tests.rows import add_session, add_step, step_row
+from controller.plan import Admit, CreateJob, EndAttempt
+from tests.rows import add_jobs, add_session, add_step, step_row
 from tests.scripted_jobs import ScriptedJobs
-from trainyard.database import Database
+from trainyard import shards
+from trainyard.database import Database, lock_timed_out
+from trainyard.shards import Shard, ShardKey
 from trainyard.tables import controller_lease, steps
 
 
@@ -151,3 +156,99 @@ def test_whoever_led_before_releases_nothing_any_more(database: Database) -> Non
     now = take(database, "b")
     release(database, before)
     renew(database, now)
+
+
+# A transaction that does not end: its process was lost, and the server has not noticed yet
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "FENCED_LOCK_MS", 20)
+    monkeypatch.setattr(leases, "LEASE_LOCK_MS", 20)
+
+
+@contextmanager
+def locked_row(database: Database) -> Iterator[None]:
+    with database.engine.connect() as lost:
+        lost.execute(sa.select(controller_lease).with_for_update())
+        yield
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize(
+    "use",
+    [renew, release, lambda database, lease: database.transact(lambda c: hold(c, lease))],
+    ids=["renew", "release", "hold"],
+)
+def test_a_locked_lease_is_not_waited_for_without_end(
+    database: Database, use: Callable[[Database, Lease], None]
+) -> None:
+    lease = take(database, "a")
+    with locked_row(database), pytest.raises(sa.exc.OperationalError) as gave_up:
+        use(database, lease)
+    assert lock_timed_out(gave_up.value)
+    use(database, lease)
+
+
+@pytest.mark.usefixtures("short_waits")
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_locked_lease_counts_as_held(database: Database, alone: bool) -> None:
+    take(database, "a")
+    expire(database)
+    with locked_row(database), pytest.raises(LeaseHeld, match="A transaction that does not end locks the lease"):
+        take(database, "b", alone=alone)
+    assert take(database, "b", alone=alone) == Lease("b", 2)
+
+
+def claim_first(connection: sa.Connection) -> Shard:
+    """The first of two shards of a session whose embed has just begun."""
+    id = add_session(connection, status="running")
+    add_step(connection, id, "embed", "running", total=40, attempt=1, job_token="t", job_uid="mine")
+    add_jobs(connection, id, "embed", 40)
+    shards.cut(connection, id, "embed", 1, 2)
+    return shards.claim(connection, ShardKey(id, "embed", 1, 0), "worker")
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_a_worker_whose_transaction_never_ends_keeps_nobody_from_leading(database: Database) -> None:
+    """Its node lost its power as it committed: its shard's row stays locked until the server notices."""
+    shard = database.transact(claim_first)
+    end = EndAttempt(shard.key.session_id, "embed")
+    with database.engine.connect() as lost:
+        shards.advance(lost, shard, next=20, in_flight=None, done=20)
+        for holder in ("a", "its successor"):
+            leader = Applier(database, ScriptedJobs(), take(database, holder))
+            with pytest.raises(sa.exc.OperationalError) as gave_up:
+                leader.apply(end)
+            assert lock_timed_out(gave_up.value)
+            renew(database, leader.lease)
+            expire(database)
+    Applier(database, ScriptedJobs(), take(database, "the last")).apply(end)
+    step = database.transact(lambda c: step_row(c, shard.key.session_id, "embed"))
+    assert (step["status"], step["done"]) == ("pending", 0)
+
+
+def test_a_bound_ends_with_its_transaction(database: Database) -> None:
+    lease = take(database, "a")
+    with database.engine.connect() as connection:
+        with connection.begin():
+            hold(connection, lease)
+            assert connection.execute(sa.text("SHOW lock_timeout")).scalar_one() == "5s"
+        assert connection.execute(sa.text("SHOW lock_timeout")).scalar_one() == "0"
+
+
+def test_another_refusal_is_no_lock_that_timed_out(database: Database) -> None:
+    with pytest.raises(sa.exc.ProgrammingError) as refused:
+        database.transact(lambda c: c.execute(sa.text("SELECT * FROM nothing")))
+    assert not lock_timed_out(refused.value)
+
+
+@pytest.mark.usefixtures("short_waits")
+def test_who_ends_well_while_the_lease_is_locked_leaves_it_to_end(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    with database.engine.connect() as lost, standby.leading(database, "a", Event()):
+        lost.execute(sa.select(controller_lease).with_for_update())
+    assert "the lease is left to end by itself" in caplog.text
+    with pytest.raises(LeaseHeld):
+        take(database, "b")
