@@ -10,6 +10,7 @@ from controller import lease as leases
 from controller import plan
 from controller.backend import JobBackend, JobSpec
 from controller.lease import Lease
+from controller.refusals import Refusals
 from trainyard import lifecycle, shards, weights
 from trainyard.database import Database, notify
 from trainyard.steps import SHARDED_STEPS
@@ -33,6 +34,7 @@ class Applier:
         self.backend = backend
         self.lease = lease
         self.pinned_weights = pinned_weights
+        self.refusals = Refusals()
 
     def apply(self, action: plan.Action) -> None:
         match action:

@@ -10,7 +10,7 @@ class BackendUnavailable(Exception):
 
 
 class JobRefused(Exception):
-    """No Job can be made of this attempt as things stand: by quota, by an admission rule, or by its settings.
+    """This cannot be done with this Job as things stand: by quota, by an admission rule, or by its settings.
 
     `code` is for machines, the message whoever refused it. It says nothing of other sessions' Jobs.
     """
@@ -39,7 +39,9 @@ class JobSpec:
 class ObservedJob:
     """A Job as it is now. `come_back` and `stopped` are no failures; a `final` failure is not tried again.
 
-    `running_seconds` is since when a worker of it has been running without a break, as far as is known.
+    `running_seconds` is since when a worker of it has been running without a break, as far as is known. `overdue`
+    says, in a sentence, that it has waited longer for a first worker than this installation lets it; `last_words`, as
+    code and sentence, why the last worker went that wants to come back.
     """
 
     spec: JobSpec
@@ -50,6 +52,8 @@ class ObservedJob:
     final: bool = False
     waiting: tuple[str, str] | None = None  # code and sentence, while no worker of it can begin
     running_seconds: float = math.inf
+    overdue: str | None = None
+    last_words: tuple[str, str] | None = None
 
 
 class JobBackend(Protocol):
@@ -72,9 +76,9 @@ class JobBackend(Protocol):
         ...
 
     def stop(self, job: ObservedJob) -> None:
-        """Have the workers stop at their batch. Asking again changes nothing."""
+        """Have the workers stop at their batch. Asking again changes nothing. Raises JobRefused."""
         ...
 
     def remove(self, job: ObservedJob) -> None:
-        """Forget an ended Job whose result is in the rows."""
+        """Forget an ended Job whose result is in the rows. Raises JobRefused."""
         ...

@@ -14,8 +14,9 @@ from controller.backend import BackendUnavailable, JobBackend, JobRefused
 from controller.events import Acted, Leads, Outcome, Passed, Saw, Tell, tell_nobody
 from controller.lease import LEASE_SECONDS, Lease, LeaseLost
 from controller.observe import observe
-from controller.plan import Action, CreateJob, Wait, plan
+from controller.plan import Action, CreateJob, RemoveJob, StopJob, Wait, plan
 from trainyard.database import CHANNEL, Database, connection_lost, first_line
+from trainyard.lifecycle import ImpossibleTransition
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +31,44 @@ def run_pass(
     jobs = backend.observe()
     snapshot = database.transact(lambda connection: observe(connection, jobs, silence_seconds))
     tell(Saw(snapshot))
-    return [action for action in plan(snapshot) if _apply(applier, action, tell)]
+    done: list[Action] = []
+    stuck: set[int] = set()  # sessions of which something failed: what was to follow it must not come before it
+    for action in plan(snapshot):
+        if action.session_id in stuck:
+            continue
+        if _apply(applier, action):
+            done.append(action)
+        elif not isinstance(action, StopJob | RemoveJob):
+            stuck.add(action.session_id)
+        tell(Acted())
+    return done
 
 
-def _apply(applier: Applier, action: Action, tell: Tell) -> bool:
-    """Whether it was done. A Job that is refused is asked for again in the next period, and the session says why."""
+def _apply(applier: Applier, action: Action) -> bool:
+    """Whether it was done. What fails of one session is tried again after a moment, and keeps nobody else waiting."""
+    if applier.refusals.hold(action):
+        return False
     log.debug("apply %s", action)
     try:
         applier.apply(action)
     except JobRefused as refused:
-        assert isinstance(action, CreateJob)
-        applier.apply(Wait(action.session_id, (refused.code, refused.message)))
+        _refuse(applier, action, refused)
         return False
-    tell(Acted())
+    except (sa.exc.DBAPIError, ImpossibleTransition) as error:
+        if isinstance(error, sa.exc.OperationalError) and connection_lost(error):
+            raise
+        applier.refusals.add(action)
+        log.error("%s failed and is tried again: %s", action, first_line(error))
+        return False
     return True
+
+
+def _refuse(applier: Applier, action: Action, refused: JobRefused) -> None:
+    applier.refusals.add(action)
+    if isinstance(action, CreateJob):
+        applier.apply(Wait(action.session_id, (refused.code, refused.message)))
+    else:
+        log.warning("%s was refused and is tried again: %s", type(action).__name__, refused.message)
 
 
 class Controller:

@@ -79,19 +79,20 @@ def observe(connection: sa.Connection, jobs: Sequence[ObservedJob], silence_seco
         .order_by(s.created_at, s.id)
     ).all()
     by_session = _steps(connection, [row.id for row in rows])
+    to_cluster: dict[int, bool] = {}
+    sessions = [
+        _with_faces_to_cluster(connection, _session(row, by_session.get(row.id, {})), row.models, to_cluster)
+        for row in rows
+    ]
     return Snapshot(
         now=connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one(),
-        sessions=[_session(connection, row, by_session.get(row.id, {})) for row in rows],
+        sessions=sessions,
         jobs=jobs,
         silence_seconds=silence_seconds,
     )
 
 
-def _session(connection: sa.Connection, row: sa.Row[Any], views: dict[str, StepView]) -> SessionView:
-    cluster = views.get("cluster")
-    clustering_next = (
-        cluster is not None and cluster.status == "pending" and all(view.status != "running" for view in views.values())
-    )
+def _session(row: sa.Row[Any], views: dict[str, StepView]) -> SessionView:
     return SessionView(
         id=row.id,
         root_path=row.root_path,
@@ -105,32 +106,43 @@ def _session(connection: sa.Connection, row: sa.Row[Any], views: dict[str, StepV
         suspended=row.suspended,
         waiting=(row.waiting_code, row.waiting_message) if row.waiting_code else None,
         steps=views,
-        faces_to_cluster=clustering_next and _faces_to_cluster(connection, row.models),
     )
 
 
-# Groups that lost faces since they were made: photos that are gone or changed, people who were named.
+def _with_faces_to_cluster(
+    connection: sa.Connection, session: SessionView, models: Mapping[str, Any] | None, found: dict[int, bool]
+) -> SessionView:
+    """The session, knowing whether there are any, if that is what comes next; `found` is by model, for this pass."""
+    step = session.next_step
+    next_is_cluster = step is not None and step.name == "cluster" and step.status == "pending"
+    if not (next_is_cluster and session.wanted == "run" and models and models.get("face")):
+        return session
+    model_id = int(models["face"]["id"])
+    if model_id not in found:
+        found[model_id] = _faces_to_cluster(connection, model_id)
+    return replace(session, faces_to_cluster=found[model_id])
+
+
+# Groups that lost faces since they were made: photos that are gone or changed, people who were named. Not EXISTS, for
+# which PostgreSQL compares all groups with all counts when it finds none.
 SHRUNK = sa.text("""
-    SELECT EXISTS (
-        SELECT 1 FROM face_clusters c
-        LEFT JOIN (
-            SELECT f.cluster_id, count(*) AS faces
-            FROM face_instances f JOIN image_assets a ON a.id = f.asset_id
-            WHERE f.cluster_id IS NOT NULL AND f.person_id IS NULL AND a.missing_since IS NULL
-            GROUP BY f.cluster_id
-        ) now ON now.cluster_id = c.id
-        WHERE c.model_id = :model_id AND c.closed_at IS NULL AND c.size <> coalesce(now.faces, 0)
-    )
+    SELECT coalesce(bool_or(c.size <> coalesce(now.faces, 0)), false)
+    FROM face_clusters c
+    LEFT JOIN (
+        SELECT f.cluster_id, count(*) AS faces
+        FROM face_instances f JOIN image_assets a ON a.id = f.asset_id
+        WHERE f.cluster_id IS NOT NULL AND f.person_id IS NULL AND a.missing_since IS NULL
+        GROUP BY f.cluster_id
+    ) now ON now.cluster_id = c.id
+    WHERE c.model_id = :model_id AND c.closed_at IS NULL
 """)
 
 
-def _faces_to_cluster(connection: sa.Connection, models: Mapping[str, Any] | None) -> bool:
-    if not models or not models.get("face"):
-        return False
+def _faces_to_cluster(connection: sa.Connection, model_id: int) -> bool:
     f = face_instances.c
-    waiting = sa.select(f.id).where(f.model_id == models["face"]["id"], f.clustered_at.is_(None), f.person_id.is_(None))
+    waiting = sa.select(f.id).where(f.model_id == model_id, f.clustered_at.is_(None), f.person_id.is_(None))
     fresh = connection.execute(sa.select(waiting.exists())).scalar_one()
-    return bool(fresh or connection.execute(SHRUNK, {"model_id": models["face"]["id"]}).scalar_one())
+    return bool(fresh or connection.execute(SHRUNK, {"model_id": model_id}).scalar_one())
 
 
 def _steps(connection: sa.Connection, session_ids: list[int]) -> dict[int, dict[str, StepView]]:

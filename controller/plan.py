@@ -63,10 +63,18 @@ class MarkStarted:
 class StopJob:
     job: ObservedJob
 
+    @property
+    def session_id(self) -> int:
+        return self.job.spec.session_id
+
 
 @dataclass(frozen=True)
 class RemoveJob:
     job: ObservedJob
+
+    @property
+    def session_id(self) -> int:
+        return self.job.spec.session_id
 
 
 @dataclass(frozen=True)
@@ -268,14 +276,18 @@ def _winding_down(session: SessionView, step: StepView, job: ObservedJob) -> lis
 
 
 def _watch(session: SessionView, step: StepView, job: ObservedJob, scene: _Scene) -> list[Action]:
-    waiting = step.shard_waiting or job.waiting
+    unclaimed = step.shards is None or not step.shards.claimed
+    if job.overdue and unclaimed:
+        code = job.waiting[0] if job.waiting else "Starting"
+        return [FailStep(session.id, step.name, code, job.overdue), StopJob(job)]
     silent_seconds = min(step.silent_seconds, job.running_seconds)
-    if silent_seconds > scene.silence_seconds and waiting is None:
+    if silent_seconds > scene.silence_seconds and job.waiting is None:
         silence = f"No worker committed anything for {silent_seconds:.0f} s."
         return [_fail(session, step, "WorkersSilent", silence, False), StopJob(job)]
     actions: list[Action] = []
-    if not session.started and step.shards is not None and step.shards.claimed:
+    if not session.started and not unclaimed:
         actions.append(MarkStarted(session.id))
+    waiting = step.shard_waiting or job.waiting or (job.last_words if unclaimed else None)
     if session.waiting != waiting:
         actions.append(Wait(session.id, waiting))
     return actions

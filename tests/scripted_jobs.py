@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from controller.backend import JobSpec, JobState, ObservedJob
+from controller.backend import JobRefused, JobSpec, JobState, ObservedJob
 
 
 class ScriptedJobs:
@@ -15,6 +15,7 @@ class ScriptedJobs:
         self._smallest_shard = smallest_shard
         self.jobs: dict[str, ObservedJob] = {}
         self.made: list[JobSpec] = []
+        self.refuses_to_remove = False
         self.while_observed: Callable[[], None] | None = None  # called once, before observe answers
 
     def parallelism(self, step: str) -> int:
@@ -40,6 +41,8 @@ class ScriptedJobs:
             self.jobs[job.uid] = replace(job, state="stopping")
 
     def remove(self, job: ObservedJob) -> None:
+        if self.refuses_to_remove:
+            raise JobRefused("Admission", "The webhook does not answer.")
         self.jobs.pop(job.uid, None)
 
     @property

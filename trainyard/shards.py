@@ -9,6 +9,8 @@ from trainyard.tables import shards as shards_table
 from trainyard.tables import steps as steps_table
 from trainyard.tables import training_jobs
 
+FRESH_SECONDS = 120.0  # of a worker's word that it waits
+
 
 class Overtaken(Exception):
     """Another worker has claimed the shard since, or its attempt has ended; this one must stop."""
@@ -284,7 +286,8 @@ def attempt_totals(connection: sa.Connection, session_id: int, step: str, attemp
 class RunningAttempt:
     """What the shards of an attempt that runs say: added up, what one of them waits for, and since when all are still.
 
-    `silent_seconds` is since a worker of an unfinished shard last committed; 0 before any has begun.
+    `silent_seconds` is since a worker of an unfinished shard last committed, or since the attempt began if none ever
+    did. Who waits says so again every second: what was said longer ago was said by one that is gone.
     """
 
     totals: AttemptTotals
@@ -298,16 +301,19 @@ def running_attempts(connection: sa.Connection, session_ids: list[int]) -> dict[
         sa.text(f"""
             SELECT session_id, step, {TOTALS},
                    (array_agg(shards.waiting_code ORDER BY shards.waiting_since, index)
-                       FILTER (WHERE shards.waiting_code IS NOT NULL))[1] AS code,
+                       FILTER (WHERE waits))[1] AS code,
                    (array_agg(shards.waiting_message ORDER BY shards.waiting_since, index)
-                       FILTER (WHERE shards.waiting_code IS NOT NULL))[1] AS message,
-                   coalesce(extract(epoch FROM clock_timestamp()
-                       - max(committed_at) FILTER (WHERE finished_at IS NULL)), 0)::float8 AS silent
-            FROM steps JOIN shards USING (session_id, step, attempt)
+                       FILTER (WHERE waits))[1] AS message,
+                   coalesce(extract(epoch FROM clock_timestamp() - coalesce(
+                       max(committed_at) FILTER (WHERE finished_at IS NULL), max(attempt_started_at))), 0)::float8
+                       AS silent
+            FROM steps JOIN shards USING (session_id, step, attempt),
+                LATERAL (SELECT shards.waiting_code IS NOT NULL
+                    AND committed_at > clock_timestamp() - make_interval(secs => :fresh_seconds) AS waits) w
             WHERE status = 'running' AND session_id = ANY(:ids)
             GROUP BY session_id, step
         """),
-        {"ids": session_ids},
+        {"ids": session_ids, "fresh_seconds": FRESH_SECONDS},
     )
     return {(row.session_id, row.step): _running_attempt(row) for row in rows}
 

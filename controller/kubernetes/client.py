@@ -18,7 +18,7 @@ from controller.kubernetes.credentials import api_client
 from controller.kubernetes.errors import ClusterError, Gone, NotFound
 from controller.kubernetes.paths import resource_of
 from controller.kubernetes.retries import pause_seconds
-from controller.kubernetes.transport import Request, exchange, read_object
+from controller.kubernetes.transport import JSON, METADATA_ONLY, Request, exchange, read_object
 from controller.kubernetes.watch_stream import WatchStream
 
 READ_SECONDS = 10.0  # without a byte
@@ -118,9 +118,11 @@ class Cluster:
                 continue
         return self._list(path, labels, fields, page, keep)
 
-    def pages(self, path: str, *, labels: str = "", fields: str = "", page: int = 500) -> Iterator[Objects]:
+    def pages(
+        self, path: str, *, labels: str = "", fields: str = "", page: int = 500, metadata_only: bool = False
+    ) -> Iterator[Objects]:
         """All there are, a page at a time. Raises Gone when the pages left are known no more: begin again."""
-        return (items for items, _ in self._pages(path, labels, fields, page))
+        return (items for items, _ in self._pages(path, labels, fields, page, METADATA_ONLY if metadata_only else JSON))
 
     def create(self, path: str, body: Object, dry_run: bool = False) -> Object:
         """The object as made. Raises Conflict when there is one of that name."""
@@ -177,12 +179,14 @@ class Cluster:
             version = its_version
         return Listing(kept, version)
 
-    def _pages(self, path: str, labels: str, fields: str, page: int) -> Iterator[tuple[Objects, str]]:
+    def _pages(
+        self, path: str, labels: str, fields: str, page: int, accept: str = JSON
+    ) -> Iterator[tuple[Objects, str]]:
         """Items and the list's resource version, which is the same on every page."""
         rest = ""
         while True:
             query = _selectors(labels, fields) | {"limit": page, "continue": rest}
-            found = self._ask(Request("list", path, query))
+            found = self._ask(Request("list", path, query, accept=accept))
             yield found["items"], found["metadata"]["resourceVersion"]
             rest = found["metadata"].get("continue", "")
             if not rest:

@@ -60,6 +60,10 @@ class ClusterUnavailable(ClusterError):
     advice = ABOUT_AWAY
 
 
+class InternalError(ClusterUnavailable):
+    """The API server is there, and could not do this one thing: mostly an admission webhook that does not answer."""
+
+
 BY_STATUS: Mapping[int, type[ClusterError]] = {
     401: Forbidden,
     403: Forbidden,
@@ -73,12 +77,14 @@ BY_STATUS: Mapping[int, type[ClusterError]] = {
 def refusal(request: str, status: int, body: bytes, retry_after: str | None = None) -> ClusterError:
     """The error that an answer other than 2xx stands for."""
     said = _status_object(body)
-    kind = Conflict if _is_another_one(said) else _kind(status)
+    kind = Conflict if _is_another_one(said) else _kind(status, said)
     sentence = said.get("message") or f"HTTP {status}"
     return kind(request, str(sentence), str(said.get("reason") or ""), _seconds(retry_after))
 
 
-def _kind(status: int) -> type[ClusterError]:
+def _kind(status: int, said: Mapping[str, Any]) -> type[ClusterError]:
+    if status == 500 and said.get("reason") == "InternalError":
+        return InternalError
     return BY_STATUS.get(status, Refused if 400 <= status < 500 else ClusterUnavailable)
 
 

@@ -12,7 +12,8 @@ from controller.kubernetes.seen_jobs import SeenJob, Verdict
 SAYS_NOTHING = frozenset({"Error", ""})  # a container's reason for any exit but 0
 
 # What a worker writes into its termination message: a code for machines, a sentence for people.
-CODE_AND_SENTENCE = re.compile(r"([A-Z][A-Za-z0-9]+): +(.+)", re.DOTALL)
+CODE_AND_SENTENCE = re.compile(r"([A-Z][A-Za-z0-9]{1,63}): +(.+)", re.DOTALL)
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f]+")  # NUL is nothing that a row can hold
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,20 @@ def counts(pod: Pod) -> bool:
     return not disrupted and _exit_code(pod) not in {0, COME_BACK}
 
 
+def came_back(pod: Pod) -> bool:
+    """Whether its worker wants to be made once more."""
+    return _exit_code(pod) == COME_BACK
+
+
+def last_words(pods: Sequence[Pod]) -> tuple[str, str] | None:
+    """Code and sentence of the last of these workers to go, if it left any."""
+    last = max(pods, key=_ended_at, default=None)
+    if last is None:
+        return None
+    code, sentence = _account(last)
+    return code or "WorkersComeBack", sentence
+
+
 def _by_policy(verdict: Verdict | None) -> bool:
     """Whether one pod's exit code was enough."""
     return verdict is not None and verdict.reason == "PodFailurePolicy"
@@ -58,7 +73,7 @@ def _by_policy(verdict: Verdict | None) -> bool:
 def _account(pod: Pod) -> tuple[str, str]:
     """Code, if there is one, and sentence."""
     status, ended = pod["status"], _terminated(pod)
-    said = (ended.get("message") or "").strip()
+    said = UNPRINTABLE.sub(" ", ended.get("message") or "").strip()
     if found := CODE_AND_SENTENCE.fullmatch(said):
         return found.group(1), found.group(2)
     code = ended.get("reason", status.get("reason", ""))

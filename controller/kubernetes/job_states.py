@@ -10,7 +10,7 @@ from typing import Any
 
 from controller.backend import ObservedJob
 from controller.kubernetes.errors import ClusterUnavailable, Gone, Throttled
-from controller.kubernetes.failures import Failure, counts, failure_of, first_failed_index
+from controller.kubernetes.failures import Failure, came_back, counts, failure_of, first_failed_index, last_words
 from controller.kubernetes.manifests import LOST_NODE_SECONDS
 from controller.kubernetes.pods import Pod, Pods
 from controller.kubernetes.seen_jobs import SeenJob, Verdict
@@ -34,7 +34,10 @@ class _Memory:
     waiting: Waiting | None = None
     terminating_since: dict[str, float] = field(default_factory=dict)  # pods that should end, by uid
     lost: bool = False
+    failed_since: float | None = None
     failure: Failure | None = None
+    looks_back: bool = False  # all its workers went without a verdict: they may have left word
+    last_words: Waiting | None = None
 
 
 class JobStates:
@@ -75,24 +78,36 @@ class JobStates:
         return replace(running, state="stopped" if overdue else "stopping")
 
     def _failed(self, job: SeenJob, verdict: Verdict, memory: _Memory, running: ObservedJob) -> ObservedJob:
-        """Only once it is known why: a verdict without its reason would be tried again in vain."""
+        """Only once its other workers have stopped at their batch, and once it is known why.
+
+        What they hold is theirs until then, and a verdict without its reason would be tried again in vain.
+        """
+        if memory.failed_since is None:
+            memory.failed_since = self._clock()
+        overdue = self._clock() - memory.failed_since > job.grace_seconds + LOST_NODE_SECONDS
+        if (job.running or job.terminating) and not overdue:
+            return replace(running, state="stopping")
         if memory.failure is None:
             pods = self._ask(lambda: self._pods.failed(job.uid, first_failed_index(job), counts))
             if pods is None:
-                return running
+                return replace(running, state="stopping")
             memory.failure = failure_of(job, verdict, pods)
         failure = memory.failure
         return replace(running, state="failed", code=failure.code, message=failure.message, final=failure.final)
 
     def _running(self, job: SeenJob, memory: _Memory, running: ObservedJob) -> ObservedJob:
-        if not _waits(job):
-            memory = self._memories[job.uid] = _Memory(begun=True, running_since=memory.running_since)
-        else:
+        if _waits(job) or memory.looks_back:
             self._remember(job, memory)
+        else:
+            memory = self._memories[job.uid] = _Memory(
+                begun=True, running_since=memory.running_since, last_words=memory.last_words
+            )
+        running = replace(running, last_words=memory.last_words)
         if memory.lost:
             return replace(running, state="come_back")
         if job.running:
             return replace(running, running_seconds=self._running_seconds(memory))
+        memory.looks_back = memory.looks_back or memory.running_since is not None
         memory.running_since = None
         return self._pending(job, memory, replace(running, waiting=memory.waiting))
 
@@ -114,17 +129,20 @@ class JobStates:
             self._ask(lambda: self._look(job, memory))
 
     def _pending(self, job: SeenJob, memory: _Memory, waiting: ObservedJob) -> ObservedJob:
-        """As it is, unless nothing of it has begun within the time that this installation gives."""
+        """As it is, and whether nothing of it has begun within the time that this installation gives."""
         longest = self._settings.step(job.spec.step).pending_deadline_seconds
         if memory.begun or longest is None or self._clock() - (memory.waits_since or 0.0) <= longest:
             return waiting
-        code, reason = memory.waiting or ("Starting", "")
+        reason = memory.waiting[1] if memory.waiting else ""
         message = f"No worker could begin within {longest} s (pendingDeadlineSeconds). {reason}".strip()
-        return replace(waiting, state="failed", code=code, message=message, final=True)
+        return replace(waiting, overdue=message)
 
     def _look(self, job: SeenJob, memory: _Memory) -> None:
         if job.terminating:
             self._look_for_lost(job, memory)
+        if memory.looks_back:
+            memory.last_words = last_words(self._pods.failed(job.uid, None, came_back))
+            memory.looks_back = False
         if not job.running:
             memory.waiting = self._why(job)
 

@@ -1,14 +1,14 @@
 """KubernetesJobs: the Jobs of a cluster."""
 
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Literal
 from uuid import UUID
 
 from controller.backend import JobRefused, JobSpec, ObservedJob
 from controller.kubernetes.client import Cluster
-from controller.kubernetes.errors import ClusterUnavailable, Conflict, Forbidden, NotFound, Refused
+from controller.kubernetes.errors import ClusterUnavailable, Conflict, Forbidden, InternalError, NotFound, Refused
 from controller.kubernetes.job_states import JobStates
 from controller.kubernetes.manifests import Manifest, Owner, job_manifest
 from controller.kubernetes.names import job_name
@@ -23,6 +23,17 @@ from controller.kubernetes.watch import Watch
 SMALLEST_SHARD = 1  # what a short shard costs is weighed where shards are cut
 KEPT_SECONDS = 300  # an ended Job and its pods, for whoever wants to read their logs
 MOST_NAMES = 20
+
+
+@contextmanager
+def of_one_job() -> Iterator[None]:
+    """Raises JobRefused for what was refused of one Job, and says nothing of the others."""
+    try:
+        yield
+    except (Forbidden, Refused, InternalError) as error:
+        if error.reason == "Unauthorized":  # no word about this Job
+            raise
+        raise JobRefused(*refused(error.sentence)) from error
 
 
 class KubernetesJobs:
@@ -115,17 +126,14 @@ class KubernetesJobs:
         self._own.removed(job.uid)
 
     def _made(self, body: Manifest) -> SeenJob | None:
-        """None where there is a Job of that name."""
+        """None where there is a Job of that name. Raises JobRefused."""
         try:
-            return seen_job(self._cluster.create(jobs_path(self._settings.namespace), body))
+            with of_one_job():
+                return seen_job(self._cluster.create(jobs_path(self._settings.namespace), body))
         except Conflict as error:
             if error.reason != "AlreadyExists":  # as when a quota was counted twice at once: another time
-                raise
+                raise JobRefused(*refused(error.sentence)) from error
             return None
-        except (Forbidden, Refused) as error:
-            if error.reason == "Unauthorized":  # no word about this Job
-                raise
-            raise JobRefused(*refused(error.sentence)) from error
 
     def _ours(self, spec: JobSpec, name: str) -> SeenJob | None:
         """None for a stranger's, and for one whose results were saved before the database was restored from a copy."""
@@ -143,7 +151,7 @@ class KubernetesJobs:
         if seen is None:
             return
         path = jobs_path(self._settings.namespace, seen.name)
-        with suppress(Conflict):  # it is gone, and another has its name
+        with of_one_job(), suppress(Conflict):  # it is gone, and another has its name
             self._cluster.delete(path, uid=job.uid, propagation=propagation)
 
     def _mark_saved(self, job: SeenJob) -> None:
@@ -152,5 +160,5 @@ class KubernetesJobs:
             "metadata": {"uid": job.uid, "labels": {SAVED_LABEL: "true"}},
             "spec": {"ttlSecondsAfterFinished": KEPT_SECONDS},
         }
-        with suppress(NotFound, Conflict):  # gone, and perhaps another has its name
+        with of_one_job(), suppress(NotFound, Conflict):  # gone, and perhaps another has its name
             self._cluster.patch(path, mark)

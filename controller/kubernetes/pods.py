@@ -30,9 +30,11 @@ class Pods:
         return self._first_page(self._path, ENOUGH, labels=_of_job(job_uid), fields="status.phase=Pending")
 
     def terminating(self, job_uid: str) -> list[Pod]:
-        """Those that were deleted and have not ended."""
+        """Those that were deleted and have not ended; their metadata alone, for all that run are looked through."""
         unended = "status.phase!=Succeeded,status.phase!=Failed"
-        return self._all(_of_job(job_uid), unended, lambda pod: "deletionTimestamp" in pod["metadata"])
+        labels = _of_job(job_uid)
+        pages = self._cluster.pages(self._path, labels=labels, fields=unended, page=PAGE, metadata_only=True)
+        return [pod for page in pages for pod in page if "deletionTimestamp" in pod["metadata"]]
 
     def failed(self, job_uid: str, index: str | None, keep: Callable[[Pod], bool]) -> list[Pod]:
         """Those of one completion index, or of all."""

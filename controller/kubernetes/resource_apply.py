@@ -12,19 +12,19 @@ from controller import lease as leases
 from controller.kubernetes import resource_plan as plan
 from controller.kubernetes import resource_rows as rows
 from controller.kubernetes.client import Cluster
-from controller.kubernetes.errors import Conflict, Forbidden, NotFound, Refused
+from controller.kubernetes.errors import Conflict, Forbidden, InternalError, NotFound, Refused
 from controller.kubernetes.paths import sessions_path
 from controller.kubernetes.resource import Resource, read_resource
 from controller.kubernetes.resource_event_recorder import EventRecorder
 from controller.kubernetes.resource_spec import Requested, resource_manifest, resource_name
 from controller.kubernetes.resource_writes import StatusWrites
 from controller.lease import Lease
-from trainyard.database import Database
+from trainyard.database import Database, connection_lost, first_line
 
 log = logging.getLogger(__name__)
 
 # What becomes of one resource and says nothing of the others; the next pass sees how it is by then.
-OF_ONE_RESOURCE = (NotFound, Conflict, Refused, Forbidden)
+OF_ONE_RESOURCE = (NotFound, Conflict, Refused, Forbidden, InternalError)
 MOST_NAMES = 10  # tried before a session stays without a resource for a while
 AGAIN_AFTER = timedelta(seconds=60)  # a resource that was refused
 
@@ -39,17 +39,27 @@ class ResourceApplier:
         self._events = EventRecorder(cluster)
         self._defaults = defaults
         self._refused_at: dict[int, datetime] = {}  # by the session that has no resource for that
+        self._complained: set[str] = set()  # of these kinds of action, since one was last done
 
     def apply(self, action: plan.ResourceAction, lease: Lease, now: datetime) -> bool:
         """Whether anything was done; what concerns one resource alone is logged.
 
         Raises LeaseLost, and ClusterError when the API server is away.
         """
+        kind = type(action).__name__
         try:
-            return self._apply(action, lease, now)
+            done = self._apply(action, lease, now)
         except OF_ONE_RESOURCE as error:
-            log.warning("%s: %s", type(action).__name__, error.message)
+            log.log(logging.DEBUG if kind in self._complained else logging.WARNING, "%s: %s", kind, error.message)
+            self._complained.add(kind)
             return False
+        except sa.exc.DBAPIError as error:  # of one row: a lock that another holds, a value that none can have
+            if isinstance(error, sa.exc.OperationalError) and connection_lost(error):
+                raise
+            log.error("%s failed and is tried again: %s", kind, first_line(error))
+            return False
+        self._complained.discard(kind)
+        return done
 
     def _apply(self, action: plan.ResourceAction, lease: Lease, now: datetime) -> bool:
         match action:
@@ -129,7 +139,7 @@ class ResourceApplier:
         ]
         try:
             after = read_resource(self._cluster.patch(path, patch, kind="json"))
-        except Refused:
+        except (Refused, Forbidden, InternalError):
             self._writes.add(resource, replace(resource, status=status), now)  # so that it is not sent again as it is
             raise
         self._writes.add(resource, after, now)

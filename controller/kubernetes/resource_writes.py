@@ -1,7 +1,7 @@
 """Statuses that this process wrote: when, and what the resource became, until the watch shows it too."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from controller.kubernetes.resource import Resource
@@ -12,6 +12,11 @@ class _Write:
     replaced: frozenset[str]  # versions
     after: Resource
     at: datetime
+
+    def once_seen(self, resource: Resource) -> "_Write":
+        """A watch never goes back: what was replaced need not be known any longer."""
+        shown = resource.version == self.after.version and self.after.version not in self.replaced
+        return replace(self, replaced=frozenset()) if shown else self
 
 
 class StatusWrites:
@@ -28,7 +33,7 @@ class StatusWrites:
     def over(self, seen: Iterable[Resource]) -> list[Resource]:
         """The resources there are: what a watch has seen, unless that is what a write of ours has replaced."""
         there = {resource.uid: resource for resource in seen}
-        self._writes = {uid: write for uid, write in self._writes.items() if uid in there}
+        self._writes = {uid: write.once_seen(there[uid]) for uid, write in self._writes.items() if uid in there}
         return [self._latest(resource) for resource in there.values()]
 
     def times(self) -> dict[str, datetime]:

@@ -16,6 +16,7 @@ from controller.kubernetes.errors import ClusterUnavailable, refusal
 
 CONNECT_SECONDS = 3.0
 JSON = "application/json"
+METADATA_ONLY = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 METHODS = {"get": "GET", "list": "GET", "watch": "GET", "create": "POST", "patch": "PATCH", "delete": "DELETE"}
 
 
@@ -28,6 +29,7 @@ class Request:
     query: Mapping[str, str | int] = field(default_factory=dict)
     body: Any = None
     content_type: str = JSON
+    accept: str = JSON
 
     @property
     def method(self) -> str:
@@ -52,7 +54,7 @@ def exchange(api: ApiClient, request: Request, read_seconds: float) -> urllib3.H
     Raises ClusterError for anything but 2xx.
     """
     with outages(request):
-        headers = {"Accept": JSON, "Content-Type": request.content_type}
+        headers = {"Accept": request.accept, "Content-Type": request.content_type}
         method, url, sent_headers, body, _ = api.param_serialize(
             request.method, request.address, header_params=headers, body=request.body, auth_settings=["BearerToken"]
         )

@@ -15,6 +15,7 @@ from controller.apply import Applier
 from controller.lease import LeaseLost
 from controller.loop import Controller, run_pass
 from controller.plan import Action, CreateJob, EndAttempt, StartAttempt
+from controller.refusals import Refusals
 from tests.rows import add_jobs, add_model, add_session, session_row, step_row
 from tests.scripted_jobs import ScriptedJobs
 from trainyard import lifecycle, shards
@@ -565,6 +566,46 @@ def test_an_outage_a_worker_rides_out_is_shown_and_taken_back(here: Installation
     here.database.transact(lambda c: shards.stop_waiting(c, shard))
     here.rest()
     assert here.progress(id).waiting is None
+
+
+def test_what_a_worker_that_is_gone_waited_for_is_not_shown(here: Installation) -> None:
+    id = here.embedding()
+    shard = here.claim(0)
+    here.database.transact(lambda c: shards.wait_for(c, shard, "StorageUnavailable", "Mount it again."))
+    age(here, id, 0)  # it says so every second while it lives
+    here.claim(1)
+    here.rest()
+    assert here.progress(id).waiting is None
+
+
+def test_workers_that_never_claim_anything_end_their_attempt(here: Installation) -> None:
+    id = here.embedding()
+    long_ago = sa.func.clock_timestamp() - sa.text("interval '1 hour'")
+    here.database.transact(lambda c: c.execute(sa.update(steps).values(attempt_started_at=long_ago)))
+    here.step()
+    assert here.row(id, "embed")["failure_code"] == "WorkersSilent"
+
+
+def test_what_fails_of_one_session_stops_no_other(here: Installation) -> None:
+    stuck = here.embedding()
+    here.backend.end("failed", code="WorkerFailed", message="It said \0, which no row can hold.")
+    other = here.add(root_path="/elsewhere")
+    here.rest()
+    assert here.row(stuck, "embed")["status"] == "running"
+    assert here.row(other, "discover")["status"] == "running"
+
+
+def test_a_job_that_cannot_be_removed_just_now_keeps_nobody_waiting(here: Installation) -> None:
+    id = here.embedding(options={"faces": False})
+    here.backend.refuses_to_remove = True
+    here.work()
+    here.rest()
+    assert here.session(id)["status"] == "completed"
+    assert here.backend.jobs
+    here.backend.refuses_to_remove = False
+    here.applier.refusals = Refusals()  # a moment later
+    here.rest()
+    assert not here.backend.jobs
 
 
 def test_nothing_is_waited_for_once_all_is_done(here: Installation) -> None:

@@ -335,15 +335,58 @@ def test_pods_that_end_in_time_one_after_another_are_not_lost(states: JobStates,
 def test_a_failure_is_told_only_with_its_reason(states: JobStates, told: ToldPods, clock: Clock) -> None:
     failed = replace(JOB, verdict=WRONG_EXIT)
     told.away = True
-    assert one(states, failed).state == "running"
+    assert one(states, failed).state == "stopping"
     told.away, told.pods = False, [ended_pod(78, message="ModelMissing: no weights.")]
-    assert one(states, failed).state == "running"  # asked again only after a while
+    assert one(states, failed).state == "stopping"  # asked again only after a while
     clock.now += LOOK_SECONDS
     observed = one(states, failed)
     assert (observed.state, observed.code, observed.final) == ("failed", "ModelMissing", True)
     asked = told.asked
     assert one(states, failed) == observed
     assert told.asked == asked
+
+
+@pytest.mark.parametrize("others", [{"running": True}, {"terminating": True}], ids=["running", "terminating"])
+def test_a_failure_is_told_once_the_other_workers_have_stopped(
+    states: JobStates, told: ToldPods, clock: Clock, others: dict[str, bool]
+) -> None:
+    told.pods = [ended_pod(1, message="CudaError: the card fell off the bus.")]
+    failed = replace(JOB, verdict=FAILED_INDEX)
+    assert one(states, replace(failed, **others)).state == "stopping"
+    assert one(states, failed).state == "failed"
+
+
+def test_a_failure_is_told_though_a_lost_nodes_workers_never_stop(
+    states: JobStates, told: ToldPods, clock: Clock
+) -> None:
+    told.pods = [ended_pod(1, message="CudaError: the card fell off the bus.")]
+    failed = replace(JOB, verdict=FAILED_INDEX, terminating=True)
+    for elapsed, state in ((0, "stopping"), (GRACE_SECONDS + LOST_NODE_SECONDS, "stopping"), (1, "failed")):
+        clock.now += elapsed
+        assert one(states, failed).state == state
+
+
+def test_workers_that_went_to_come_back_are_asked_why_once(states: JobStates, told: ToldPods, clock: Clock) -> None:
+    running = replace(JOB, running=True, begun=True)
+    one(states, running)
+    one(states, JOB)
+    told.pods = [ended_pod(75, message="DatabaseUnavailable: PostgreSQL could not be reached.")]
+    clock.now += LOOK_SECONDS
+    asked = told.asked
+    for _ in range(3):
+        assert one(states, running).last_words == ("DatabaseUnavailable", "PostgreSQL could not be reached.")
+        clock.now += 60
+    assert told.asked == asked + 1
+
+
+def test_a_job_that_kueue_takes_the_nodes_from_reads_queued_and_is_not_overdue(told: ToldPods, clock: Clock) -> None:
+    settings = kubernetes_settings("photos", pendingDeadlineSeconds=600, kueueQueue="gpus")
+    states = JobStates(cast(Pods, told), settings, clock)
+    queued = replace(JOB, queue="gpus", suspended=True)
+    one(states, replace(JOB, queue="gpus", running=True, begun=True))
+    clock.now += 1000
+    observed = one(states, queued)
+    assert (observed.state, observed.waiting and observed.waiting[0], observed.overdue) == ("running", "Queued", None)
 
 
 def test_workers_that_run_are_not_asked_about(states: JobStates, told: ToldPods, clock: Clock) -> None:
@@ -387,4 +430,15 @@ def test_a_pending_deadline_is_over_once_a_worker_ran(told: ToldPods, clock: Clo
     one(states, replace(JOB, running=True, begun=True))
     for _ in range(3):
         clock.now += 601
-        assert one(states, JOB).state == "running"
+        assert one(states, JOB).overdue is None
+
+
+def test_a_job_is_overdue_once_nothing_of_it_could_begin_for_long(told: ToldPods, clock: Clock) -> None:
+    states = JobStates(cast(Pods, told), kubernetes_settings("photos", pendingDeadlineSeconds=600), clock)
+    told.pods = [UNSCHEDULABLE]
+    for elapsed, overdue in ((0, False), (600, False), (1, True)):
+        clock.now += elapsed
+        observed = one(states, JOB)
+        assert (observed.state, observed.overdue is not None) == ("running", overdue)
+    assert observed.overdue is not None
+    assert NO_GPU in observed.overdue

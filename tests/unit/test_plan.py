@@ -441,7 +441,10 @@ def test_an_attempt_that_ends_short_is_judged(case: Situation) -> None:
 SILENT = SILENCE_SECONDS + 1
 SILENCE = ("WorkersSilent", "No worker committed anything for 1501 s.")
 OUTAGE = ("StorageUnavailable", "The folder /photos cannot be read.")
+NO_DATABASE = ("DatabaseUnavailable", "PostgreSQL could not be reached: connection refused.")
 NO_GPU = ("Unschedulable", "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+
+OVERDUE = job("embed", waiting=NO_GPU, overdue="No worker could begin within 600 s.")
 
 
 @table(
@@ -479,9 +482,32 @@ NO_GPU = ("Unschedulable", "0/1 nodes are available: 1 Insufficient nvidia.com/g
     situation("workers at the limit", session(running("embed", silent_seconds=SILENCE_SECONDS)), [job("embed")]),
     situation(
         "a worker that rides an outage out",
-        session(running("embed", silent_seconds=SILENT, shard_waiting=OUTAGE)),
+        session(running("embed", silent_seconds=1, shard_waiting=OUTAGE)),
         [job("embed")],
         Wait(1, OUTAGE),
+    ),
+    situation(
+        "workers that come back again and again before they have claimed anything",
+        session(running("embed", NOT_CLAIMED)),
+        [job("embed", last_words=NO_DATABASE)],
+        Wait(1, NO_DATABASE),
+    ),
+    situation(
+        "a worker that came back later, of an attempt that gets on",
+        session(running("embed", AT_WORK)),
+        [job("embed", last_words=NO_DATABASE)],
+    ),
+    situation(
+        "a Job that waits for longer than it may",
+        session(running("embed", NOT_CLAIMED), waiting=NO_GPU),
+        [OVERDUE],
+        FailStep(1, "embed", "Unschedulable", "No worker could begin within 600 s."),
+        StopJob(OVERDUE),
+    ),
+    situation(
+        "a Job that seems to, though workers of it were at work before",
+        session(running("embed", AT_WORK), waiting=NO_GPU),
+        [OVERDUE],
     ),
     situation(
         "an outage that is known",

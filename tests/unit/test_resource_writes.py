@@ -39,6 +39,26 @@ def test_what_somebody_else_wrote_after_it_wins() -> None:
     assert versions(writes, SECOND) == ["2"]  # a write over what somebody else wrote did not replace it
 
 
+def test_what_the_watch_has_shown_is_not_kept() -> None:
+    writes = StatusWrites()
+    before = FIRST
+    for number in range(2, 1_000):
+        after = replace(FIRST, version=str(number), status={"images": number})
+        writes.add(before, after, NOW)
+        assert versions(writes, after) == [str(number)]
+        before = after
+    (write,) = writes._writes.values()
+    assert len(write.replaced) <= 1
+
+
+def test_a_status_that_was_refused_is_not_sent_again_as_it_is() -> None:
+    writes = StatusWrites()
+    refused = replace(FIRST, status={"images": 9})
+    writes.add(FIRST, refused, NOW)
+    for _ in range(3):
+        assert writes.over([FIRST])[0].status == {"images": 9}
+
+
 def test_a_resource_that_is_gone_is_forgotten() -> None:
     writes = StatusWrites()
     writes.add(FIRST, SECOND, NOW)
