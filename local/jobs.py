@@ -11,6 +11,8 @@ from controller.backend import JobSpec, ObservedJob
 from jobs.context import Context
 from jobs.outcomes import ComeBackLater, WrongConfiguration
 from jobs.worker import run_shard, worker_name
+from trainyard.database import first_line
+from trainyard.error_words import plain
 from trainyard.logs import log_context
 from trainyard.shards import Overtaken, ShardKey
 
@@ -92,12 +94,7 @@ class LocalJobs:
             end = replace(job.seen, state="failed", code=error.code, message=error.message, final=True)
         except Exception as error:
             log.error("a worker of %s failed\n%s", spec, traceback.format_exc())
-            end = replace(job.seen, state="failed", code=type(error).__name__, message=_sentence(error))
+            end = replace(job.seen, state="failed", code=type(error).__name__, message=plain(first_line(error)))
         with self._lock:
             job.seen = end
         self._changed()
-
-
-def _sentence(error: Exception) -> str:
-    text = str(getattr(error, "orig", None) or error).strip()
-    return (text.splitlines() or [type(error).__name__])[0]

@@ -5,7 +5,7 @@ import pytest
 import sqlalchemy as sa
 
 from jobs.outcomes import WrongConfiguration
-from trainyard.error_words import words_of
+from trainyard.error_words import code_of, words_of
 
 SAID = "column does not exist\nDETAIL: it is in /photos/private.jpg"
 
@@ -40,3 +40,9 @@ def test_an_error_is_told_in_one_line_of_plain_characters(said: str, words: str)
 
 def test_an_error_for_people_is_told_by_its_message() -> None:
     assert words_of(WrongConfiguration("NoFolder", "There is no folder.")) == "There is no folder."
+
+
+def test_the_code_is_the_errors_own_or_its_class() -> None:
+    assert code_of(WrongConfiguration("NoFolder", "There is no folder.")) == "NoFolder"
+    assert code_of(ValueError("x")) == "ValueError"
+    assert code_of(sa.exc.DataError("INSERT", None, ValueError("x"))) == "DataError"
