@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainyard.vectors import Vectors
 
 TERMINATION_LOG = Path("/dev/termination-log")
-MOST_WORDS = 4_000  # Kubernetes keeps 4,096 bytes
+MOST_BYTES = 4_000  # Kubernetes keeps the last 4,096, and a word begins with its code
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"  # set by Kubernetes in the pods of an Indexed Job
 
 log = logging.getLogger(__name__)
@@ -51,19 +51,31 @@ def job(
     Exit 0: finished. 75: stopped (SIGTERM), overtaken, or an outage lasts; come back later. 78: no attempt can
     succeed before somebody changes something. 1: anything else, a failed attempt.
     """
-    from jobs.outcomes import EXIT_COME_BACK, EXIT_WRONG_CONFIGURATION, WrongConfiguration
+    # Before the imports, which take seconds: a container's first process is not stopped by a signal it does not handle.
+    with stop_signals() as stop:
+        code, message = _outcome(step, session, attempt, stop)
+        _say(code, message)
+    raise typer.Exit(code)
+
+
+def _outcome(step: str, session: int, attempt: int, stop: threading.Event) -> tuple[int, str]:
+    """Exit code, and a sentence when it is not 0."""
+    from jobs.outcomes import EXIT_WRONG_CONFIGURATION, WrongConfiguration
     from trainyard.logs import log_to_stderr
 
     log_to_stderr()
     try:
         with _leaving_word():
-            code, message = _run_shard(step, session, attempt)
+            return _run_shard(step, session, attempt, stop)
     except (BadSetting, WrongConfiguration) as error:
-        code, message = EXIT_WRONG_CONFIGURATION, str(error)
+        return EXIT_WRONG_CONFIGURATION, str(error)
+
+
+def _say(code: int, message: str) -> None:
+    from jobs.outcomes import EXIT_COME_BACK
+
     if message:
-        red = typer.colors.RED if code != EXIT_COME_BACK else None
-        typer.secho(message, fg=red, err=True)
-    raise typer.Exit(code)
+        typer.secho(message, fg=typer.colors.RED if code != EXIT_COME_BACK else None, err=True)
 
 
 @contextmanager
@@ -77,13 +89,14 @@ def _leaving_word() -> Iterator[None]:
 
 
 def _leave_word(error: Exception) -> None:
-    code = getattr(error, "code", None)
-    word = f"{code if isinstance(code, str) else type(error).__name__}: {getattr(error, 'message', None) or error}"
-    with suppress(OSError), TERMINATION_LOG.open("r+") as log_file:  # elsewhere there is no such file
-        log_file.write(word[:MOST_WORDS])
+    from trainyard.error_words import code_of, words_of
+
+    word = f"{code_of(error)}: {words_of(error)}".encode("utf-8", "backslashreplace")
+    with suppress(OSError), TERMINATION_LOG.open("r+b") as log_file:  # elsewhere there is no such file
+        log_file.write(word[:MOST_BYTES].decode("utf-8", "ignore").encode())  # no part of a character
 
 
-def _run_shard(step: str, session: int, attempt: int) -> tuple[int, str]:
+def _run_shard(step: str, session: int, attempt: int, stop: threading.Event) -> tuple[int, str]:
     """Exit code, and a sentence when it is not 0. Raises BadSetting and WrongConfiguration."""
     from jobs.engines.devices import DeviceMissing
     from jobs.outcomes import EXIT_COME_BACK, EXIT_WRONG_CONFIGURATION, ComeBackLater
@@ -97,7 +110,6 @@ def _run_shard(step: str, session: int, attempt: int) -> tuple[int, str]:
     try:
         with (
             log_context(session=key.session_id, step=key.step, shard=key.index),
-            stop_signals() as stop,
             work_context(load_settings(), stop) as context,
         ):
             run_shard(context, key)

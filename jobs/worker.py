@@ -31,6 +31,7 @@ def run_shard(context: Context, key: ShardKey) -> None:
     """
     if key.step not in RUN:
         raise WrongConfiguration("NoSuchStep", f"This version has no worker for the step {key.step!r}.")
+    context.check_stop()
     try:
         shard = context.database.transact(lambda connection: shards.claim(connection, key, context.worker))
         if not shard.finished:

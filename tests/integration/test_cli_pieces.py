@@ -31,7 +31,7 @@ from jobs.engines.weights import WeightFile
 from local.data_dir import DataDir
 from local.postgres import EmbeddedPostgres
 from local.sessions import begin
-from tests.local_runs import wait_until
+from tests.local_runs import REPOSITORY, wait_until
 from trainyard import shards
 from trainyard.database import Database
 from trainyard.sessions import NewSession
@@ -386,6 +386,32 @@ def test_sigterm_stops_a_job_with_75(
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+# Imports take seconds; as one of them begins, this process is told to stop.
+TOLD_WHILE_IMPORTING = """
+import os, signal, sys
+
+class Tell:
+    def find_spec(self, name, path=None, target=None):
+        if name == "jobs.worker":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+sys.meta_path.insert(0, Tell())
+from cli.main import main
+main()
+"""
+
+
+def test_sigterm_while_a_job_still_imports_ends_it_with_75_and_claims_nothing(
+    database: Database, tmp_path: Path
+) -> None:
+    arguments = cut_discover(database, tmp_path / "photos")
+    command = [sys.executable, "-c", TOLD_WHILE_IMPORTING, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
+
+    assert (done.returncode, "told to stop" in done.stderr) == (75, True), done.stderr
+    assert _shard(database, arguments).claim == 0
+
+
 def test_an_overtaken_job_ends_with_75(
     trainyard: Ask, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,16 +429,49 @@ def _shard(database: Database, arguments: list[str]) -> sa.Row[tuple[object, ...
     return database.transact(lambda connection: connection.execute(statement).one())
 
 
-def test_a_worker_that_fails_leaves_word_where_its_pod_is_asked_for_it(
-    trainyard: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    word = tmp_path / "termination-log"
-    word.touch()
-    monkeypatch.setattr("cli.pieces.TERMINATION_LOG", word)
+@pytest.fixture
+def word(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where a pod is asked what its worker died of."""
+    file = tmp_path / "termination-log"
+    file.touch()
+    monkeypatch.setattr("cli.pieces.TERMINATION_LOG", file)
+    return file
+
+
+def test_a_worker_that_fails_leaves_word_where_its_pod_is_asked_for_it(trainyard: Ask, word: Path) -> None:
     answer = trainyard("job", "explode", "--session", "1", "--attempt", "1")
 
     assert answer.code == 78
     assert word.read_text().startswith("BadSetting: TRAINYARD_DATABASE_URL is not set")
+
+
+def test_the_word_of_a_database_error_names_no_photo(
+    trainyard: Ask, database: Database, tmp_path: Path, word: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(context: Context, shard: Shard) -> None:
+        asked = sa.text("SELECT * FROM nowhere WHERE path = :path")
+        context.database.transact(lambda c: c.execute(asked, {"path": "/photos/private.jpg"}))
+
+    monkeypatch.setitem(worker.RUN, "discover", run)  # type: ignore[arg-type]
+    with pytest.raises(sa.exc.ProgrammingError):
+        trainyard(*cut_discover(database, tmp_path / "photos"))
+
+    assert word.read_text() == 'ProgrammingError: relation "nowhere" does not exist'
+
+
+def test_a_word_is_one_line_that_kubernetes_keeps_whole(
+    trainyard: Ask, database: Database, tmp_path: Path, word: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(context: Context, shard: Shard) -> None:
+        raise RuntimeError("a\0b\nc \udcff" + 4_000 * "ü")
+
+    monkeypatch.setitem(worker.RUN, "discover", run)  # type: ignore[arg-type]
+    with pytest.raises(RuntimeError):
+        trainyard(*cut_discover(database, tmp_path / "photos"))
+
+    said = word.read_bytes()
+    assert said.decode().startswith("RuntimeError: ab c \\udcffü")
+    assert 3_990 < len(said) <= 4_000
 
 
 # controller
