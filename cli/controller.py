@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.pieces import calling, say_outage, stop_signals, work_context
+from cli.pieces import calling, database_url, stop_signals, work_context
 from trainyard.settings import BadSetting, Settings, load_settings
 
 if TYPE_CHECKING:
@@ -69,15 +69,19 @@ def _endpoint(host: str, port: int) -> "Iterator[Endpoint]":
 
 
 def _lead_threads(settings: Settings, stop: threading.Event, endpoint: "Endpoint") -> None:
+    # Workers ride an outage of the database out; the loop has to see it, or no look would end and nobody could say so.
+    with _database(database_url(settings), stop, endpoint) as database:
+        if not stop.is_set():
+            _run_threads(settings, database, stop, endpoint)
+
+
+def _run_threads(settings: Settings, database: "Database", stop: threading.Event, endpoint: "Endpoint") -> None:
     from controller.loop import Controller
     from controller.standby import leading
     from local.jobs import LocalJobs
-    from trainyard.database import Database
 
-    # Workers ride an outage of the database out; the loop has to see it, or no look would end and nobody could say so.
     with (
         work_context(settings, stop) as context,
-        closing(Database(context.database.url)) as database,
         leading(database, _holder(), stop, endpoint.tell) as lease,
     ):
         if lease is None:
@@ -112,7 +116,10 @@ def _lead_cluster(
     described = load_kubernetes_settings(file)
     cluster = Cluster.connect(kubeconfig, described.namespace)
     endpoint.include(ClusterMetrics(cluster), lambda: not_ready(cluster.watches))
-    with _database(settings, stop) as database, leading(database, _holder(), stop, endpoint.tell) as lease:
+    with (
+        _database(_url_of_cluster(settings), stop, endpoint) as database,
+        leading(database, _holder(), stop, endpoint.tell) as lease,
+    ):
         if lease is None:
             return
         with cluster_controller(
@@ -130,19 +137,21 @@ def _lead_cluster(
                 loop.run()
 
 
-@contextmanager
-def _database(settings: Settings, stop: threading.Event) -> "Iterator[Database]":
-    """Raises BadSetting and SchemaMismatch."""
-    from trainyard.database import Database, check_schema
-
+def _url_of_cluster(settings: Settings) -> str:
     if settings.database_url is None:
         raise BadSetting("TRAINYARD_DATABASE_URL is not set: name the PostgreSQL that the cluster's pods use too.")
-    database = Database(settings.database_url, on_outage=say_outage, stop=stop)
-    try:
-        database.transact(check_schema)
+    return settings.database_url
+
+
+@contextmanager
+def _database(url: str, stop: threading.Event, endpoint: "Endpoint") -> "Iterator[Database]":
+    """Once it answers, or told to stop before. Raises SchemaMismatch."""
+    from controller.standby import wait_for_schema
+    from trainyard.database import Database
+
+    with closing(Database(url, stop=stop)) as database:
+        wait_for_schema(database, stop, endpoint.tell)
         yield database
-    finally:
-        database.close()
 
 
 def _holder() -> str:

@@ -13,6 +13,8 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +25,8 @@ import sqlalchemy as sa
 
 from cli import main as command_line
 from cli.models import fetch_with_bar
-from controller import lease
+from controller import lease, standby
+from controller.health import AWAY
 from jobs import worker
 from jobs.context import Context
 from jobs.engines.download import Download
@@ -32,6 +35,7 @@ from local.data_dir import DataDir
 from local.postgres import EmbeddedPostgres
 from local.sessions import begin
 from tests.local_runs import REPOSITORY, wait_until
+from tests.served_rows import unreachable
 from trainyard import shards
 from trainyard.database import Database
 from trainyard.sessions import NewSession
@@ -528,32 +532,119 @@ def test_the_controller_says_which_store_it_needs(trainyard: Ask) -> None:
     assert answer.err.splitlines()[-1].startswith("TRAINYARD_QDRANT_URL is not set: name both PostgreSQL and Qdrant")
 
 
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the controller says, from where it answers on."""
+    lines: list[str] = []
+    heard = logging.Handler()
+    heard.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    for name in ("cli.controller", "controller.standby"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [heard])
+    return lines
+
+
+def _wait_until_it_says(said: list[str], beginning: str) -> str:
+    """The first line that begins so, once it is said."""
+    wait_until(lambda: any(line.startswith(beginning) for line in said), f"the controller to say {beginning!r}")
+    return next(line for line in said if line.startswith(beginning))
+
+
+def _url(said: list[str]) -> str:
+    return _wait_until_it_says(said, "probes and metrics at ").removeprefix("probes and metrics at ")
+
+
+@contextmanager
+def _meanwhile(work: Callable[[], None]) -> Iterator[None]:
+    """Have `work` done in a thread, and the controller told to stop after it, whatever became of it."""
+
+    def run() -> None:
+        try:
+            work()
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with ThreadPoolExecutor(1) as threads:
+        done = threads.submit(run)
+        yield
+        done.result()
+
+
 def test_the_controller_says_where_it_answers_and_does_while_it_leads(
-    trainyard: Ask, database: Database, monkeypatch: pytest.MonkeyPatch
+    trainyard: Ask, database: Database, said: list[str]
 ) -> None:
     lease.take(database, "somebody else", alone=True)
     database.transact(lambda c: c.execute(sa.text("UPDATE controller_lease SET expires_at = now()")))
-    said: list[str] = []
-    heard = logging.Handler()
-    heard.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
-    monkeypatch.setattr(logging.getLogger("cli.controller"), "handlers", [heard])
     answers: list[httpx.Response] = []
 
-    def ask_then_stop() -> None:
-        wait_until(lambda: any(words.startswith("leading in term") for words in said), "the controller to lead")
-        url = said[0].removeprefix("probes and metrics at ")
-        wait_until(lambda: httpx.get(f"{url}/readyz").status_code == 200, "it to be ready")
-        answers.extend(httpx.get(f"{url}/{page}") for page in ("livez", "readyz", "metrics"))
-        os.kill(os.getpid(), signal.SIGTERM)
+    def ask() -> None:
+        _wait_until_it_says(said, "leading in term")
+        wait_until(lambda: httpx.get(f"{_url(said)}/readyz").status_code == 200, "it to be ready")
+        answers.extend(httpx.get(f"{_url(said)}/{page}") for page in ("livez", "readyz", "metrics"))
 
-    watcher = threading.Thread(target=ask_then_stop)
-    watcher.start()
-    answer = trainyard("controller", "--port", "0")
-    watcher.join()
+    with _meanwhile(ask):
+        answer = trainyard("controller", "--port", "0")
 
     assert answer.code == 0
     assert [found.status_code for found in answers] == [200, 200, 200]
     assert "trainyard_controller_leader 1.0" in answers[2].text
+
+
+# A database that is away as the controller starts
+
+
+def _ask(said: list[str], page: str) -> tuple[int, str]:
+    found = httpx.get(f"{_url(said)}/{page}")
+    return found.status_code, found.text.rstrip()
+
+
+def _wait_until_it_misses_the_database(said: list[str]) -> None:
+    wait_until(lambda: _ask(said, "readyz") == (503, AWAY["database_away"]), "it to miss the database")
+
+
+@pytest.fixture
+def away(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[ExitStack]:
+    """The database takes no connection until this is closed; nobody holds its lease."""
+    monkeypatch.setattr(standby, "TRY_AGAIN_SECONDS", 0.02)
+    database.transact(lambda c: c.execute(sa.text("DELETE FROM controller_lease")))
+    administration = sa.make_url(database.url).set(database="postgres").render_as_string(hide_password=False)
+    with ExitStack() as stack:
+        stack.enter_context(unreachable(administration, database))
+        yield stack
+
+
+def test_a_controller_that_starts_before_its_database_waits_for_it(
+    trainyard: Ask, away: ExitStack, said: list[str]
+) -> None:
+    alive: list[tuple[int, str]] = []
+
+    def let_it_in() -> None:
+        _wait_until_it_misses_the_database(said)
+        alive.append(_ask(said, "livez"))
+        away.close()
+        wait_until(lambda: _ask(said, "readyz") == (200, "ok"), "it to be ready")
+
+    with _meanwhile(let_it_in):
+        answer = trainyard("controller", "--port", "0")
+
+    assert (answer.code, alive) == (0, [(200, "ok")])
+    assert len([line for line in said if line.startswith("PostgreSQL is away, waiting for it")]) == 1
+    assert any(line.startswith("leading in term") for line in said)
+
+
+@pytest.mark.usefixtures("away")
+def test_a_controller_that_waits_for_its_database_ends_when_told_to(trainyard: Ask, said: list[str]) -> None:
+    with _meanwhile(lambda: _wait_until_it_misses_the_database(said)):
+        answer = trainyard("controller", "--port", "0")
+
+    assert answer.code == 0
+
+
+def test_a_controller_ends_where_the_schema_is_not_its_own(trainyard: Ask, database: Database) -> None:
+    url = sa.make_url(database.url).set(database="postgres").render_as_string(hide_password=False)
+    answer = trainyard("controller", "--port", "0", TRAINYARD_DATABASE_URL=url, TRAINYARD_QDRANT_URL=f"http://{CLOSED}")
+
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1].endswith("Run `trainyard migrate`.")
 
 
 def test_a_port_that_is_taken_ends_the_controller_with_what_to_do(trainyard: Ask) -> None:
