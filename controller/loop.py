@@ -12,15 +12,16 @@ from controller import lease as leases
 from controller.apply import Applier
 from controller.backend import BackendUnavailable, JobBackend, JobRefused
 from controller.events import Acted, Leads, Outcome, Passed, Saw, Tell, tell_nobody
-from controller.lease import LEASE_SECONDS, Lease, LeaseLost
+from controller.lease import LEASE_SECONDS, Lease, LeaseHeld, LeaseLost
 from controller.observe import observe
 from controller.plan import Action, CreateJob, RemoveJob, StopJob, Wait, plan
-from trainyard.database import CHANNEL, Database, connection_lost, first_line
+from trainyard.database import CHANNEL, Database, connection_lost, first_line, lock_timed_out
 from trainyard.lifecycle import ImpossibleTransition
 
 log = logging.getLogger(__name__)
 
 FENCE_SECONDS = 2.0  # that a lease must still have for a request that nothing else fences
+AGAIN_SECONDS = 1.0  # after a renewal that failed
 MOST_PASSES_AT_ONCE = 50  # a plan that never comes to rest is a defect, not a reason to spin
 
 
@@ -125,7 +126,9 @@ class Controller:
 
     def _keep_lease(self) -> None:
         """A pass may take longer than the lease; a lease that is lost all the same ends the next pass."""
-        while not self._stop.wait(LEASE_SECONDS / 3):
+        pause_seconds = LEASE_SECONDS / 3
+        while not self._stop.wait(pause_seconds):
+            pause_seconds = LEASE_SECONDS / 3
             try:
                 self._renew()
             except LeaseLost:
@@ -133,6 +136,7 @@ class Controller:
                 return
             except sa.exc.OperationalError as error:
                 log.warning("the lease could not be renewed: %s", first_line(error))
+                pause_seconds = AGAIN_SECONDS  # there may be little of it left
 
     def _renew(self) -> None:
         asked_at = time.monotonic()
@@ -155,8 +159,14 @@ class Controller:
         except LeaseLost:
             if self.regain is None:
                 raise
-            self._lead(self.regain())
+            self._regain(self.regain)
+
+    def _regain(self, regain: Callable[[], Lease]) -> None:
+        try:
+            self._lead(regain())
             self.look.set()
+        except (LeaseHeld, sa.exc.OperationalError) as error:  # the next look finds the lease lost once more
+            log.warning("The lease could not be taken again: %s", first_line(error))
 
     def _pass(self, renews: bool) -> bool:
         """Whether there may be more to do."""
@@ -178,6 +188,9 @@ class Controller:
             self._log_outage("backend_away", f"{error} Looking again every {self.period_seconds:g} s.")
             return "backend_away", False
         except sa.exc.OperationalError as error:
+            if lock_timed_out(error):  # of the lease's row
+                log.warning("The pass was given up, and is begun again: %s", first_line(error))
+                return "database_away", False
             if not connection_lost(error):
                 raise
             self._log_outage("database_away", f"PostgreSQL is away, {first_line(error)}; looking again in a moment")

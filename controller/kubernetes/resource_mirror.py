@@ -6,6 +6,7 @@ Level-triggered: a pass sees what is missing now, whatever happened before it.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,8 +17,8 @@ from controller.kubernetes.manifests import Owner
 from controller.kubernetes.paths import sessions_path
 from controller.kubernetes.resource import Resource, read_resource
 from controller.kubernetes.resource_apply import ResourceApplier
-from controller.kubernetes.resource_plan import Mirrored, ResourceAction, WriteStatus, plan_resources
-from controller.kubernetes.resource_rows import read_owner, read_sessions, read_shown
+from controller.kubernetes.resource_plan import MakeResource, Mirrored, ResourceAction, WriteStatus, plan_resources
+from controller.kubernetes.resource_rows import lacks_resource, read_owner, read_sessions, read_shown
 from controller.kubernetes.resource_views import SessionRow
 from controller.kubernetes.resource_writes import StatusWrites
 from controller.kubernetes.watch import Watch
@@ -48,6 +49,7 @@ class ResourceMirror:
         self._watch = Watch(cluster, self._path, keep=read_resource, changed=changed)
         self._writes = StatusWrites()
         self._applier = ResourceApplier(cluster, database, self._writes, defaults)
+        self._followed: tuple[Lease, datetime] | None = None  # when `follow` last looked, and by which lease
         self._settled: dict[int, str] = {}  # of ended sessions: the version of the resource that says all there is
 
     def start(self) -> None:
@@ -60,7 +62,12 @@ class ResourceMirror:
         return self._watch.wait_synced(timeout)
 
     def owner_of(self, session_id: int) -> Owner | None:
-        """The resource that the session's Jobs belong to; None when it has none, or none any more."""
+        """The resource that the session's Jobs belong to; None when it can have none, or has none any more.
+
+        It is made now for a session that came after `follow` looked: a Job without an owner would outlive it.
+        """
+        if self._followed and self._database.transact(lambda connection: lacks_resource(connection, session_id)):
+            self._applier.apply(MakeResource(session_id), *self._followed)
         return self._database.transact(lambda connection: read_owner(connection, session_id))
 
     def follow(self, lease: Lease) -> list[ResourceAction]:
@@ -72,6 +79,7 @@ class ResourceMirror:
         if not self._watch.synced:
             raise ClusterUnavailable(f"list {self._path}", "not listed yet")
         mirrored = self._database.transact(lambda connection: self._observe(connection, shown=False))
+        self._followed = (lease, mirrored.now)
         planned = [action for action in plan_resources(mirrored) if not isinstance(action, WriteStatus)]
         return [action for action in planned if self._applier.apply(action, lease, mirrored.now)]
 

@@ -86,6 +86,12 @@ def read_requested(connection: sa.Connection, session_id: int) -> Requested:
     )
 
 
+def lacks_resource(connection: sa.Connection, session_id: int) -> bool:
+    """Whether the session should have a resource that nobody has made yet."""
+    unmade = (SESSION.resource_uid.is_(None), SESSION.resource_gone_at.is_(None), SESSION.deleted_at.is_(None))
+    return bool(connection.execute(sa.select(sa.exists().where(SESSION.id == session_id, *unmade))).scalar_one())
+
+
 def read_owner(connection: sa.Connection, session_id: int) -> Owner | None:
     """The resource that this session's Jobs go with."""
     row = connection.execute(

@@ -161,6 +161,7 @@ def test_a_controller_killed_at_any_moment_comes_to_the_same_end(
     run: ClusterRun, photos: Path, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
     moments = random.Random(SEED)
+    midst = 0  # kills before the session had ended
     run.apply("killed", photos)
     for _ in range(KILLS):
         before = _term(run)
@@ -168,11 +169,13 @@ def test_a_controller_killed_at_any_moment_comes_to_the_same_end(
         with controller_command(run, tmp_path) as process:
             wait_until(lambda before=before: _term(run) > before, "the controller to lead")
             threading.Event().wait(moments.uniform(0.0, 1.5))  # the moment itself, nothing is waited for
+            midst += not run.rows("SELECT 1 FROM training_sessions WHERE status = 'completed'")
             process.send_signal(signal.SIGKILL)
             process.wait()
     run.expire_lease()
     with controller_command(run, tmp_path):
         run.completed("killed")
+    assert midst >= 3
     assert everything(run) == undisturbed
     assert run.engines.fake_clip.seen == 20
     assert len(run.resources()) == 1

@@ -256,7 +256,7 @@ def test_nothing_waits_longer_than_its_pending_deadline(bench: Bench) -> None:
         job = seen(jobs, "running", lambda job: job.overdue)
         assert job.overdue is not None
         assert "600 s" in job.overdue
-        assert "nvidia.com/gpu" in job.overdue
+        assert "nodes are available" in job.overdue
         jobs.stop(job)
         wait_until(lambda: not bench.get("pods")["items"], "nothing to wait any more")
 

@@ -221,6 +221,26 @@ def test_a_session_of_the_api_gets_a_resource_once(installation: Installation) -
     assert len(installation.rows()) == 1
 
 
+def test_a_session_that_comes_in_the_midst_of_a_pass_has_its_resource_before_its_job(
+    installation: Installation,
+) -> None:
+    installation.reconcile()
+    session_id = installation.add()
+    owner = installation.mirror.owner_of(session_id)
+    assert owner == Owner(f"session-{session_id}", installation.resource(f"session-{session_id}")["metadata"]["uid"])
+    assert installation.mirror.owner_of(session_id) == owner
+    assert installation.names() == [f"session-{session_id}"]
+
+
+def test_a_resource_that_is_gone_is_made_anew_for_no_job(installation: Installation) -> None:
+    installation.apply("holiday")
+    session_id = installation.mirrored("holiday")
+    installation.kubectl("delete", "ts", "holiday")
+    installation.until(lambda: installation.row(session_id)["resource_gone_at"], "the end")
+    assert installation.mirror.owner_of(session_id) is None
+    assert installation.names() == []
+
+
 def test_a_resource_made_by_a_controller_that_died_is_taken_up(installation: Installation) -> None:
     session_id = installation.add()
     requested = installation.database.transact(lambda c: read_requested(c, session_id))
