@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from controller.backend import BackendUnavailable, JobRefused, JobSpec
 from controller.kubernetes import client
 from controller.kubernetes.client import Cluster
 from controller.kubernetes.credentials import BadKubeconfig
@@ -14,12 +16,15 @@ from controller.kubernetes.errors import (
     Conflict,
     Forbidden,
     Gone,
+    InternalError,
     NotFound,
     Refused,
     Throttled,
 )
+from controller.kubernetes.jobs import KubernetesJobs
 from controller.kubernetes.paths import events_path, jobs_path, pods_path, resource_of, sessions_path
 from controller.kubernetes.retries import RETRY_SECONDS
+from tests.cluster.installations import kubernetes_settings
 from tests.scripted_api import Answer, NoAnswer, ScriptedApi, scripted_api, status, write_kubeconfig
 
 JOBS = jobs_path("photos")
@@ -84,6 +89,42 @@ def test_every_refusal_is_of_a_kind_and_carries_the_servers_sentence(
     error = caught.value
     assert (error.code, error.reason, error.sentence) == (kind.__name__, "ItsReason", "a sentence of the server")
     assert str(error).startswith(f"create {JOBS}: a sentence of the server.")
+
+
+def test_an_error_of_one_request_is_told_from_a_server_that_is_away(api: ScriptedApi, cluster: Cluster) -> None:
+    webhook = 'failed calling webhook "mjob.kb.io": connection refused'
+    api.answers = [Answer(status(500, "InternalError", webhook), 500)]
+    with pytest.raises(InternalError, match="mjob"):
+        cluster.create(JOBS, {"kind": "Job"})
+    assert len(api.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "word"),
+    [
+        (500, "InternalError", "Admission"),
+        (403, "Forbidden", "Admission"),
+        (422, "Invalid", "Admission"),
+        (409, "Conflict", "Admission"),
+    ],
+)
+def test_what_is_refused_of_one_job_is_of_that_job_alone(
+    api: ScriptedApi, cluster: Cluster, code: int, reason: str, word: str
+) -> None:
+    settings = kubernetes_settings("photos")
+    jobs = KubernetesJobs(cluster, settings, UUID(int=1), lambda _: None, lambda: None)
+    api.answers = [Answer(status(code, reason, "not now"), code)]
+    with pytest.raises(JobRefused, match="not now") as refused:
+        jobs.create(JobSpec(7, "embed", 1, 1, "token"))
+    assert refused.value.code == word
+
+
+@pytest.mark.parametrize(("code", "reason"), [(401, "Unauthorized"), (429, "TooManyRequests"), (503, "")])
+def test_what_says_nothing_of_one_job_is_an_outage(api: ScriptedApi, cluster: Cluster, code: int, reason: str) -> None:
+    jobs = KubernetesJobs(cluster, kubernetes_settings("photos"), UUID(int=1), lambda _: None, lambda: None)
+    api.answers = [Answer(status(code, reason, "not now"), code)]
+    with pytest.raises(BackendUnavailable, match="not now"):
+        jobs.create(JobSpec(7, "embed", 1, 1, "token"))
 
 
 def test_a_read_is_repeated_until_the_server_is_back(api: ScriptedApi, cluster: Cluster, clock: Clock) -> None:
