@@ -27,6 +27,12 @@ class Condition:
 NOT_SUSPENDED = Condition("Suspended", False, "NotSuspended", "Nobody holds the session.")
 NOT_STALLED = Condition("Stalled", False, "NotWaiting", "The session waits for nothing.")
 
+RESOURCE_GONE = "ResourceGone"
+CANCELLED_FOR_GOOD = (
+    "The session is cancelled for good: this resource was taken to be deleted, as by a controller that looked at "
+    "another namespace. Delete it and apply it again: photos that are done are found unchanged."
+)
+
 # Why a session rests that its resource does not hold: reason and message, by what was requested.
 BY_REQUEST = {
     "pause": ("PauseRequested", "A pause was requested through the API."),
@@ -58,6 +64,8 @@ def time_text(at: datetime) -> str:
 def _complete(shown: Shown) -> Condition:
     if shown.progress.overall_status == "completed":
         return Condition("Complete", True, "Completed", "Every phase is done.")
+    if shown.gone and shown.progress.overall_status == "cancelled":
+        return Condition("Complete", False, RESOURCE_GONE, CANCELLED_FOR_GOOD)
     return _not_so("Complete", shown)
 
 

@@ -49,6 +49,6 @@ def event_name(resource: Resource, event: Event) -> str:
     By the status and not the resource's version, which changes when somebody labels it in between. The place comes
     first because times are whole seconds, and within one kubectl shows events by name.
     """
-    told = json.dumps([resource.uid, resource.status, event.reason, event.since], sort_keys=True)
+    told = json.dumps([resource.uid, resource.status, event.reason, event.which], sort_keys=True)
     end = f".{event.place}{hashlib.sha256(told.encode()).hexdigest()[:DIGITS]}"
     return resource.name[: LONGEST_NAME - len(end)].rstrip("-.") + end

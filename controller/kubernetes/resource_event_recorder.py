@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 # No right to, a namespace that ends, a limit on events: none of it concerns a status.
 REFUSALS = (Forbidden, NotFound, Refused, Throttled)
 
-# Of a session's waits, which may come and go: so many in the time that Kubernetes keeps an event if not told otherwise.
+# Of a session's waits and failed attempts, which may come and go: so many in the time that Kubernetes keeps an event
+# if not told otherwise.
 MOST_RECURRING = 25
 KEPT = timedelta(hours=1)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from controller.kubernetes.resource_conditions import RESOURCE_GONE
 from trainyard.lifecycle import ENDED
 
 Status = Mapping[str, Any]
@@ -24,8 +25,8 @@ NO_CONDITION = {"status": "False", "reason": "", "message": ""}
 class Event:
     """`place` is where it stands in a story that takes no time.
 
-    `recurs`: it may come and go without anybody doing anything. `since` is when a wait began, by its row: two of one
-    reason may follow the same status.
+    `recurs`: it may come and go without anybody doing anything. `which` tells two of one reason apart that may follow
+    the same status: when a wait began, by its row, or which attempt failed.
     """
 
     place: int
@@ -33,12 +34,12 @@ class Event:
     reason: str
     message: str
     recurs: bool = False
-    since: str = ""
+    which: str = ""
 
 
 def events_of(before: Status, after: Status) -> list[Event]:
     """Those of one write of the status, in the order in which they are told."""
-    told = (_of_session, _of_brakes, _of_phases, _of_waits, _of_end)
+    told = (_of_session, _of_brakes, _of_phases, _of_attempts, _of_waits, _of_end)
     return [event for tell in told for event in tell(before, after)]
 
 
@@ -65,34 +66,52 @@ def _of_phases(before: Status, after: Status) -> Iterator[Event]:
         yield Event(3, "Normal", f"{phase[0].upper()}{phase[1:]}Started", message)
 
 
+def _of_attempts(before: Status, after: Status) -> Iterator[Event]:
+    """The latest that failed; the one that ends the session is told as its failure."""
+    attempts, step = after.get("failedAttempts", 0), after.get("failedStep")
+    if attempts > _attempts_told(before, after):
+        why = f", {after['lastFailure'].rstrip().rstrip('.')}" if "lastFailure" in after else ""
+        message = f"Attempt {attempts} of {step} failed{why}. It is tried again."
+        yield Event(4, "Warning", "AttemptFailed", message, recurs=True, which=f"{step} {attempts}")
+
+
+def _attempts_told(before: Status, after: Status) -> int:
+    """Of the same step of the same session."""
+    same = all(before.get(name) == after.get(name) for name in ("sessionId", "failedStep"))
+    return int(before.get("failedAttempts", 0)) if same else 0
+
+
 def _of_waits(before: Status, after: Status) -> Iterator[Event]:
     earlier, wait = _wait(before), _wait(after)
     if wait and wait.reason != (earlier and earlier.reason):
         yield wait
     elif earlier and not wait and not _is_ending(after) and _condition(after, "Suspended")["reason"] == "NotSuspended":
-        yield Event(5, "Normal", "Progressing", f"The session waits no more: {earlier.reason} is over.", recurs=True)
+        yield Event(6, "Normal", "Progressing", f"The session waits no more: {earlier.reason} is over.", recurs=True)
 
 
 def _of_end(before: Status, after: Status) -> Iterator[Event]:
     failed = _condition(after, "Failed")
     if _became_true(before, after, "Complete"):
         message = f"Every phase is done; images: {after['images']:,}, faces: {after['faces']:,}."
-        yield Event(6, "Normal", "Completed", message)
+        yield Event(7, "Normal", "Completed", message)
     elif _became_true(before, after, "Failed"):
         lost = failed["reason"] == "SessionLost"
         message = failed["message"] if lost else f"{failed['reason']}: {failed['message']}"
-        yield Event(6, "Warning", "SessionLost" if lost else "Failed", message)
+        yield Event(7, "Warning", "SessionLost" if lost else "Failed", message)
     elif after["overallStatus"] == "cancelled" != before.get("overallStatus"):
-        yield Event(6, "Normal", "Cancelled", "A cancel was requested through the API.")
+        complete = _condition(after, "Complete")
+        gone = complete["reason"] == RESOURCE_GONE
+        message = complete["message"] if gone else "A cancel was requested through the API."
+        yield Event(7, "Normal", "Cancelled", message)
 
 
 def _wait(status: Status) -> Event | None:
     """For somebody, or for another session; not for a worker that is being started."""
     stalled, since = _condition(status, "Stalled"), status.get("waiting", {}).get("since", "")
     if stalled["status"] == "True":
-        return Event(4, "Warning", stalled["reason"], stalled["message"], recurs=True, since=since)
+        return Event(5, "Warning", stalled["reason"], stalled["message"], recurs=True, which=since)
     if stalled["reason"] == "Queued":
-        return Event(4, "Normal", "Queued", stalled["message"], recurs=True, since=since)
+        return Event(5, "Normal", "Queued", stalled["message"], recurs=True, which=since)
     return None
 
 

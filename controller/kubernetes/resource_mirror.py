@@ -117,7 +117,7 @@ class ResourceMirror:
 
     def _unsettled(self, resources: list[Resource], sessions: list[SessionRow]) -> list[int]:
         versions: dict[str | None, str] = {resource.uid: resource.version for resource in resources}
-        mirrored = [session for session in sessions if session.uid in versions and not session.gone]
+        mirrored = [session for session in sessions if session.uid in versions]
         self._settled = {
             session.id: version
             for session in mirrored

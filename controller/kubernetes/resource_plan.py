@@ -106,12 +106,14 @@ def _from_resources(mirrored: Mirrored) -> Iterator[ResourceAction]:
 
 
 def _from_sessions(mirrored: Mirrored) -> Iterator[ResourceAction]:
-    standing = {resource.uid: resource for resource in mirrored.resources if not resource.terminating}
+    standing: dict[str | None, Resource] = {
+        resource.uid: resource for resource in mirrored.resources if not resource.terminating
+    }
     made = {resource.made_for: resource for resource in mirrored.resources if resource.made_for}
     for session in mirrored.sessions:
-        if session.gone:
-            continue
-        if session.uid is None or session.name is None:
+        if session.gone:  # or so its row says: nothing is done any more, but no resource that stands is left with a lie
+            yield from _tell(session, standing.get(session.uid), mirrored)
+        elif session.uid is None or session.name is None:
             yield from _introduce(session, made.get(session.maker))
         elif session.uid not in standing:
             yield EndWithResource(session.id, session.name, session.uid)
@@ -131,7 +133,11 @@ def _introduce(session: SessionRow, made: Resource | None) -> Iterator[ResourceA
 def _follow(session: SessionRow, resource: Resource, mirrored: Mirrored) -> Iterator[ResourceAction]:
     if session.suspended != resource.suspended:
         yield SetSuspended(session.id, resource.suspended)
-    if session.shown is None:
+    yield from _tell(session, resource, mirrored)
+
+
+def _tell(session: SessionRow, resource: Resource | None, mirrored: Mirrored) -> Iterator[ResourceAction]:
+    if resource is None or session.shown is None:
         return
     status = build_status(session.shown, resource, mirrored.now)
     at_once = session.ended or differs_at_once(status, resource.status)

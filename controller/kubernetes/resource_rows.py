@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from controller.kubernetes.manifests import Owner
 from controller.kubernetes.resource import Resource, created_text
 from controller.kubernetes.resource_spec import Requested, new_session
-from controller.kubernetes.resource_views import SessionRow, Shown
+from controller.kubernetes.resource_views import Failing, SessionRow, Shown
 from trainyard.database import notify
 from trainyard.lifecycle import ACTIVE, retry_due
 from trainyard.progress import Progress, read_many
@@ -17,10 +17,14 @@ from trainyard.tables import categories, training_sessions
 
 SESSION = training_sessions.c
 
-# What the API counts as a session's images and faces.
-COUNTS = sa.text("""
-    SELECT s.id, s.total, s.suspended, s.failure_code, s.failure_message, coalesce(f.faces_detected, 0) AS faces
-    FROM training_sessions s LEFT JOIN face_detection_sessions f ON f.id = s.id
+# What the API counts as a session's images and faces, how it failed, and the step under way if attempts of it failed.
+SHOWN = sa.text("""
+    SELECT s.id, s.total, s.suspended, s.failure_code, s.failure_message, s.resource_gone_at IS NOT NULL AS gone,
+           coalesce(f.faces_detected, 0) AS faces,
+           st.step, st.failures, st.failure_code AS attempt_code, st.failure_message AS attempt_message
+    FROM training_sessions s
+    LEFT JOIN face_detection_sessions f ON f.id = s.id
+    LEFT JOIN steps st ON st.session_id = s.id AND st.failures > 0 AND st.status IN ('pending', 'running', 'paused')
     WHERE s.id = ANY(:ids)
 """)
 
@@ -57,7 +61,7 @@ def _view(row: Any) -> SessionRow:
 def read_shown(connection: sa.Connection, session_ids: Collection[int]) -> dict[int, Shown]:
     """What statuses tell of these sessions, without the deleted ones. Progress first: it has the status."""
     progress = read_many(connection, list(session_ids))
-    rows = connection.execute(COUNTS, {"ids": list(progress)})
+    rows = connection.execute(SHOWN, {"ids": list(progress)})
     return {row.id: _shown(row, progress[row.id]) for row in rows}
 
 
@@ -67,8 +71,14 @@ def _shown(row: sa.Row[Any], progress: Progress) -> Shown:
         suspended=row.suspended,
         images=row.total or (progress.files_found if progress.active else 0),
         faces=int(row.faces),  # PostgreSQL adds bigints up to a numeric
-        failure=(row.failure_code, row.failure_message or "") if row.failure_code else None,
+        failure=_failure(row.failure_code, row.failure_message),
+        failing=Failing(row.step, row.failures, _failure(row.attempt_code, row.attempt_message)) if row.step else None,
+        gone=row.gone,
     )
+
+
+def _failure(code: str | None, message: str | None) -> tuple[str, str] | None:
+    return (code, message or "") if code else None
 
 
 def read_requested(connection: sa.Connection, session_id: int) -> Requested:

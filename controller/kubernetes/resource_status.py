@@ -13,13 +13,13 @@ from controller.kubernetes.resource_conditions import (
     time_text,
     written,
 )
-from controller.kubernetes.resource_views import Shown
+from controller.kubernetes.resource_views import Failing, Shown
 from trainyard.lifecycle import SETTLED
 from trainyard.progress import Progress, Waiting
 
 Status = dict[str, Any]
 
-LONGEST_CODE = 64  # characters that the schema takes
+LONGEST_CODE, LONGEST_FAILURE = 64, 900  # characters that the schema takes; a failure has to fit in an event
 
 
 def build_status(shown: Shown, resource: Resource, now: datetime) -> Status:
@@ -35,6 +35,7 @@ def build_status(shown: Shown, resource: Resource, now: datetime) -> Status:
         "eta": eta_text(progress.eta_seconds),
         "images": shown.images,
         "faces": shown.faces,
+        **_failed_attempts(shown.failing),
         "conditions": written(conditions_of(shown), resource, now),
     }
     return {name: value for name, value in status.items() if value is not None}
@@ -69,7 +70,7 @@ def eta_text(seconds: float | None) -> str | None:
 
 
 def _words(status: Mapping[str, Any]) -> list[Any]:
-    names = ("observedGeneration", "sessionId", "overallStatus", "phase")
+    names = ("observedGeneration", "sessionId", "overallStatus", "phase", "failedStep", "failedAttempts")
     conditions = [(each["type"], each["status"], each["reason"]) for each in status.get("conditions", [])]
     return [*(status.get(name) for name in names), status.get("waiting", {}).get("code"), conditions]
 
@@ -87,3 +88,12 @@ def _waiting(waiting: Waiting | None) -> dict[str, str] | None:
         return None
     said = {"code": waiting.code[:LONGEST_CODE], "message": waiting.message[:LONGEST_MESSAGE]}
     return {**said, "since": time_text(waiting.since)} if waiting.since else said
+
+
+def _failed_attempts(failing: Failing | None) -> Status:
+    if failing is None:
+        return {}
+    said = {"failedStep": failing.step, "failedAttempts": failing.attempts}
+    if failing.failure is None:  # as after an attempt that was stopped by a pause
+        return said
+    return {**said, "lastFailure": ": ".join(filter(None, failing.failure))[:LONGEST_FAILURE]}

@@ -8,6 +8,15 @@ from trainyard.progress import Progress
 
 
 @dataclass(frozen=True)
+class Failing:
+    """The step under way of a session, once attempts of it have failed; what comes after them is tried again."""
+
+    step: str
+    attempts: int  # that failed, since the last retry
+    failure: tuple[str, str] | None = None  # of the last of them
+
+
+@dataclass(frozen=True)
 class Shown:
     """What the resource's status tells."""
 
@@ -16,6 +25,8 @@ class Shown:
     images: int
     faces: int
     failure: tuple[str, str] | None = None
+    failing: Failing | None = None
+    gone: bool = False  # by the row, although it stands
 
 
 @dataclass(frozen=True)

@@ -376,6 +376,25 @@ def test_without_a_full_list_nothing_is_done(installation: Installation) -> None
     assert installation.names() == []
 
 
+def test_a_resource_that_stands_although_it_was_written_down_as_gone_tells_the_end(installation: Installation) -> None:
+    """As a controller leaves it that looked at a wrong namespace."""
+    installation.apply("holiday")
+    session_id = installation.mirrored("holiday")
+    installation.change(session_id, resource_gone_at=sa.func.now(), requested="cancel", status="cancelled")
+    installation.start()
+    installation.until(lambda: installation.status("holiday")["overallStatus"] == "cancelled", "the status")
+    assert "was taken to be deleted" in installation.condition("holiday", "Complete")["message"]
+    installation.suspend("holiday", True)
+    installation.until(lambda: installation.status("holiday")["observedGeneration"] == 2, "the new generation")
+    assert installation.until(lambda: not installation.reconcile(), "rest")
+    row = installation.row(session_id)
+    assert (row["status"], row["suspended"], row["resource_gone_at"] is None) == ("cancelled", False, False)
+    assert len(installation.rows()) == 1
+    assert installation.names() == ["holiday"]
+    assert installation.mirror.owner_of(session_id) is None
+    assert installation.reasons("holiday") == ["Cancelled", "SessionCreated"]
+
+
 # Two brakes
 
 
@@ -504,6 +523,43 @@ def test_kubectl_describe_tells_the_story(installation: Installation) -> None:
     ]
     assert "Unschedulable" in installation.kubectl("events", "--for=ts/archive", "--types=Warning")
     assert installation.cluster.requests["create", "events"] == 7
+
+
+def test_workers_that_crash_over_and_over_are_told_attempt_by_attempt(installation: Installation) -> None:
+    installation.apply("archive")
+    session_id = installation.mirrored("archive")
+    failure = {"failure_code": "CudaError", "failure_message": "the card fell off the bus"}
+
+    def crash(connection: sa.Connection, failures: int, status: str = "pending") -> None:
+        embed = sa.update(steps).where(steps.c.session_id == session_id, steps.c.step == "embed")
+        connection.execute(embed.values(status=status, failures=failures, **failure))
+
+    def begin(connection: sa.Connection) -> None:
+        add_step(connection, session_id, "discover", "completed", failures=1)  # which succeeded after all
+        add_step(connection, session_id, "embed", "running")
+
+    installation.change(session_id, status="running", total=12)
+    installation.database.transact(begin)
+    installation.reconcile()
+    assert "failedAttempts" not in installation.status("archive")
+    for attempts in (1, 2):
+        installation.database.transact(lambda c, attempts=attempts: crash(c, attempts))
+        assert len(installation.reconcile()) == 1
+        assert installation.reconcile() == []
+        status = installation.status("archive")
+        assert (status["failedStep"], status["failedAttempts"]) == ("embed", attempts)
+        assert status["lastFailure"] == "CudaError: the card fell off the bus"
+    installation.database.transact(lambda c: crash(c, 3, "failed"))
+    installation.change(session_id, status="failed", **failure)
+    assert len(installation.reconcile()) == 1
+    assert not {"failedStep", "failedAttempts", "lastFailure"} & set(installation.status("archive"))
+    assert sorted(line for line in described(installation, "archive") if line.startswith("Warning")) == [
+        "Warning AttemptFailed trainyard-controller Attempt 1 of embed failed, CudaError: the card fell off the bus. "
+        "It is tried again.",
+        "Warning AttemptFailed trainyard-controller Attempt 2 of embed failed, CudaError: the card fell off the bus. "
+        "It is tried again.",
+        "Warning Failed trainyard-controller CudaError: the card fell off the bus",
+    ]
 
 
 def test_a_controller_that_dies_between_event_and_status_tells_nothing_twice(

@@ -9,9 +9,10 @@ import yaml
 
 from api.routes.sessions import FaceDetectionRequest, SessionRequest
 from controller.kubernetes.names import GROUP, KIND, VERSION
+from controller.kubernetes.resource_status import LONGEST_FAILURE
 from trainyard.folders import LONGEST_PATH, MOST_SUBDIRECTORIES, MOST_SUBDIRECTORY_CHARACTERS
 from trainyard.lifecycle import ACTIVE, ENDED
-from trainyard.steps import PHASES
+from trainyard.steps import PHASES, STEPS
 
 FILE = Path(__file__).parents[2] / "charts/trainyard/crds/trainingsessions.yaml"
 CRD = yaml.safe_load(FILE.read_text())
@@ -88,6 +89,13 @@ def test_its_fields_are_those_of_the_api_and_suspend() -> None:
 def test_statuses_and_phases_are_the_apis_own_words() -> None:
     assert set(STATUS["properties"]["overallStatus"]["enum"]) == ACTIVE | ENDED
     assert STATUS["properties"]["phase"]["enum"] == [phase.name for phase in PHASES]
+    assert STATUS["properties"]["failedStep"]["enum"] == list(STEPS)
+
+
+def test_failed_attempts_are_optional_and_bounded() -> None:
+    assert "required" not in STATUS
+    assert STATUS["properties"]["failedAttempts"]["minimum"] == 1
+    assert STATUS["properties"]["lastFailure"]["maxLength"] == LONGEST_FAILURE
 
 
 def test_one_rule_names_every_field_but_suspend() -> None:

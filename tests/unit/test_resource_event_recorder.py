@@ -101,7 +101,7 @@ def test_a_name_tells_one_step_from_every_other() -> None:
         event_name(replace(ARCHIVE, uid="other"), QUEUED),
         event_name(replace(ARCHIVE, status=CANCELLED), QUEUED),
         event_name(ARCHIVE, replace(QUEUED, reason="Cancelled")),
-        event_name(ARCHIVE, replace(QUEUED, since="2026-01-01T12:00:00Z")),
+        event_name(ARCHIVE, replace(QUEUED, which="2026-01-01T12:00:00Z")),
     ]
     assert len({event_name(ARCHIVE, QUEUED), *others}) == 5
     labelled = replace(ARCHIVE, version="42")  # by somebody else, in between

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from controller.kubernetes.resource import Resource
+from controller.kubernetes.resource_event_manifest import LONGEST_MESSAGE, event_name
 from controller.kubernetes.resource_events import events_of
-from controller.kubernetes.resource_status import Status, build_status, status_of_lost
-from controller.kubernetes.resource_views import Shown
+from controller.kubernetes.resource_status import LONGEST_FAILURE, Status, build_status, status_of_lost
+from controller.kubernetes.resource_views import Failing, Shown
 from trainyard.progress import StepProgress, Waiting, compute
 from trainyard.settings import DEFAULT_WEIGHTS
 
@@ -108,15 +109,80 @@ def test_a_session_that_waits_for_another_says_so() -> None:
 def test_two_waits_after_the_same_status_are_told_apart_by_when_they_began() -> None:
     later = replace(QUEUED, since=NOW + timedelta(hours=1))
     first, second = (events_of(PENDING, status("pending", waiting=wait))[0] for wait in (QUEUED, later))
-    assert (first.since, second.since) == ("2026-01-01T12:00:00Z", "2026-01-01T13:00:00Z")
+    assert (first.which, second.which) == ("2026-01-01T12:00:00Z", "2026-01-01T13:00:00Z")
 
 
-def test_waits_alone_may_come_again_and_again() -> None:
+def test_waits_and_failed_attempts_alone_may_come_again_and_again() -> None:
     waits = [events_of(status(), status(waiting=wait)) for wait in (UNSCHEDULABLE, QUEUED)]
-    gone_on = events_of(status(waiting=QUEUED), status())
-    assert all(event.recurs for events in (*waits, gone_on) for event in events)
+    gone_on, failed = events_of(status(waiting=QUEUED), status()), events_of(status(), FAILED_ONCE)
+    assert all(event.recurs for events in (*waits, gone_on, failed) for event in events)
     others = events_of({}, status()), events_of(status(), status("paused", requested="pause"))
     assert not any(event.recurs for events in others for event in events)
+
+
+OFF_THE_BUS = ("CudaError", "the card fell off the bus")
+
+
+def failing(attempts: int, step: str = "embed", failure: tuple[str, str] | None = OFF_THE_BUS) -> Status:
+    return status(steps=DETECTING if step == "detect" else TRAINING, failing=Failing(step, attempts, failure))
+
+
+FAILED_ONCE, FAILED_TWICE = failing(1), failing(2)
+
+
+def test_every_attempt_that_fails_is_told_once_also_in_the_same_words() -> None:
+    story = [status(), FAILED_ONCE, FAILED_ONCE, FAILED_TWICE, FAILED_TWICE]
+    assert [event for before, after in pairwise(story) for event in told(before, after)] == [
+        (
+            "Warning",
+            "AttemptFailed",
+            f"Attempt {n} of embed failed, CudaError: the card fell off the bus. It is tried again.",
+        )
+        for n in (1, 2)
+    ]
+
+
+def test_the_attempt_that_ends_the_session_is_told_as_its_failure() -> None:
+    failed = status("failed", ("completed", "failed", "pending", "pending"), failure=OFF_THE_BUS)
+    assert told(FAILED_TWICE, failed) == [("Warning", "Failed", "CudaError: the card fell off the bus")]
+    assert reasons(failed, status()) == ["Retried", "TrainingStarted"]
+    assert reasons(failed, status(), FAILED_ONCE) == ["Retried", "TrainingStarted", "AttemptFailed"]
+
+
+def test_a_count_that_goes_down_is_no_failure() -> None:
+    assert reasons(FAILED_TWICE, FAILED_ONCE) == reasons(FAILED_TWICE, status()) == []
+
+
+def test_another_step_counts_from_one() -> None:
+    assert reasons(FAILED_TWICE, failing(1, "detect")) == ["FaceDetectionStarted", "AttemptFailed"]
+    detecting = {**failing(1, "detect"), "sessionId": 8}
+    assert reasons(failing(1, "detect"), detecting) == ["SessionCreated", "AttemptFailed"]
+
+
+def test_two_failures_after_the_same_status_are_two_events() -> None:
+    """As when a controller dies before it writes the first of them into the status."""
+    resource = replace(NEW, status=status())
+    names = [event_name(resource, events_of(status(), after)[0]) for after in (FAILED_ONCE, FAILED_TWICE, FAILED_ONCE)]
+    assert names[0] != names[1]
+    assert names[0] == names[2]
+
+
+@pytest.mark.parametrize(
+    ("failure", "message"),
+    [
+        (None, "Attempt 1 of embed failed. It is tried again."),
+        (("OOMKilled", ""), "Attempt 1 of embed failed, OOMKilled. It is tried again."),
+        (("OOMKilled", "It took 9 GiB."), "Attempt 1 of embed failed, OOMKilled: It took 9 GiB. It is tried again."),
+    ],
+)
+def test_a_failure_is_told_as_far_as_it_is_known(failure: tuple[str, str] | None, message: str) -> None:
+    assert told(status(), failing(1, failure=failure)) == [("Warning", "AttemptFailed", message)]
+
+
+def test_that_it_is_tried_again_is_told_after_the_longest_failure() -> None:
+    ((_, _, message),) = told(status(), failing(1, failure=("C" * 64, "m" * 40_000)))
+    assert LONGEST_FAILURE < len(message) <= LONGEST_MESSAGE
+    assert message.endswith("m. It is tried again.")
 
 
 PAUSED = ("paused", "pending", "pending", "pending")
@@ -174,6 +240,12 @@ def test_a_cancel_is_told_as_what_was_asked_for() -> None:
     cancelled = status("cancelled", ("cancelled",) * 4)
     assert told(status(), cancelled) == [("Normal", "Cancelled", "A cancel was requested through the API.")]
     assert reasons(cancelled, cancelled) == []
+
+
+def test_a_session_cancelled_with_a_resource_that_stands_says_what_to_do() -> None:
+    ((kind, reason, message),) = told(status(), status("cancelled", ("cancelled",) * 4, gone=True))
+    assert (kind, reason) == ("Normal", "Cancelled")
+    assert "Delete it and apply it again" in message
 
 
 def test_a_retry_tells_its_phase_again() -> None:

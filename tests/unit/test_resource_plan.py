@@ -22,7 +22,7 @@ from controller.kubernetes.resource_plan import (
     plan_resources,
 )
 from controller.kubernetes.resource_status import build_status, status_of_lost
-from controller.kubernetes.resource_views import SessionRow, Shown
+from controller.kubernetes.resource_views import Failing, SessionRow, Shown
 from trainyard.progress import StepProgress, Waiting, compute
 from trainyard.settings import DEFAULT_WEIGHTS
 
@@ -157,6 +157,22 @@ def test_what_becomes_of_a_resource_or_its_session_becomes_of_the_other(case: Si
 
 
 HELD = resource(spec={"rootPath": "/photos", "suspend": True})
+CANCELLED, PENDING = shown(status="cancelled"), resource(status=said(shown(status="pending"), APPLIED))
+WRONGLY_GONE = session(gone=True, status="cancelled", shown=CANCELLED)
+
+
+@table(
+    situation("one that stands", [PENDING], [WRONGLY_GONE],
+              WriteStatus(PENDING, build_status(CANCELLED, PENDING, NOW))),
+    situation("one that says so already", [replace(PENDING, status=said(CANCELLED, APPLIED))], [WRONGLY_GONE]),
+    situation("one with spec.suspend", [replace(HELD, status=said(CANCELLED, HELD))], [WRONGLY_GONE]),
+    situation("one that is about to go", [replace(PENDING, terminating=True)], [WRONGLY_GONE]),
+    situation("one whose session was deleted", [PENDING], [replace(WRONGLY_GONE, deleted=True, shown=None)]),
+)  # fmt: skip
+def test_a_resource_that_stands_although_its_row_says_it_is_gone_is_told_the_row_and_nothing_else(
+    case: Situation,
+) -> None:
+    check(case)
 
 
 @table(
@@ -201,8 +217,9 @@ def test_numbers_alone_wait_for_their_time() -> None:
         shown(50, "completed"),
         shown(50, waiting=Waiting("Unschedulable", "0/14 nodes are available.", NOW)),
         shown(50, suspended=True),
+        replace(shown(50), failing=Failing("embed", 1)),
     ],
-    ids=["status", "waiting", "condition"],
+    ids=["status", "waiting", "condition", "failed-attempt"],
 )
 def test_words_do_not_wait(now: Shown) -> None:
     assert len(mirrored(BEFORE, now, seconds=0)) == 1

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from controller.kubernetes.resource import Resource
-from controller.kubernetes.resource_conditions import REASON
+from controller.kubernetes.resource_conditions import CANCELLED_FOR_GOOD, REASON
 from controller.kubernetes.resource_status import build_status, eta_text, status_of_lost
-from controller.kubernetes.resource_views import Shown
+from controller.kubernetes.resource_views import Failing, Shown
 from trainyard.progress import StepProgress, Waiting, compute
 from trainyard.settings import DEFAULT_WEIGHTS
 
@@ -82,6 +82,22 @@ def test_what_a_session_waits_for_is_told_with_its_sentence_and_since_when() -> 
     assert "eta" not in status
 
 
+def test_attempts_that_failed_are_told_with_their_step_and_the_last_failure() -> None:
+    status = build_status(shown(failing=Failing("detect", 2, ("CudaError", "The card fell off the bus."))), NEW, NOW)
+    assert status == {
+        **build_status(shown(), NEW, NOW),
+        "failedStep": "detect",
+        "failedAttempts": 2,
+        "lastFailure": "CudaError: The card fell off the bus.",
+    }
+
+
+def test_a_failure_that_was_taken_back_leaves_the_count() -> None:
+    status = build_status(shown(failing=Failing("detect", 1)), NEW, NOW)
+    assert status["failedAttempts"] == 1
+    assert "lastFailure" not in status
+
+
 @pytest.mark.parametrize(
     ("of", "phase"),
     [
@@ -131,6 +147,8 @@ def test_the_time_left_is_coarse(seconds: float | None, text: str | None) -> Non
         (shown("failed", failure=("no reason!", "But a sentence.")), "Failed", ("True", "Other", "But a sentence.")),
         (shown("cancelled"), "Complete", ("False", "Cancelled", "The session is cancelled.")),
         (shown("cancelled"), "Failed", ("False", "Cancelled", "The session is cancelled.")),
+        (shown("cancelled", gone=True), "Complete", ("False", "ResourceGone", CANCELLED_FOR_GOOD)),
+        (shown("completed", gone=True), "Complete", ("True", "Completed", "Every phase is done.")),
     ],
 )  # fmt: skip
 def test_complete_and_failed_say_how_it_ended(of: Shown, type: str, written: tuple[str, str, str]) -> None:
@@ -194,7 +212,9 @@ def test_a_resource_without_a_session_says_what_to_do() -> None:
 
 
 def test_what_is_said_is_cut_to_what_the_schema_takes() -> None:
-    status = build_status(shown(waiting=Waiting("c" * 99, "m" * 40_000, NOW)), NEW, NOW)
+    failing = Failing("embed", 1, ("c" * 99, "m" * 40_000))
+    status = build_status(shown(waiting=Waiting("c" * 99, "m" * 40_000, NOW), failing=failing), NEW, NOW)
+    assert len(status["lastFailure"]) == FIELDS["lastFailure"]["maxLength"]
     waiting, message = FIELDS["waiting"]["properties"], FIELDS["conditions"]["items"]["properties"]["message"]
     assert {name: len(status["waiting"][name]) for name in ("code", "message")} == {
         name: waiting[name]["maxLength"] for name in ("code", "message")
