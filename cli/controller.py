@@ -36,6 +36,14 @@ def controller(
     ] = None,
     host: HostOption = HOST,
     port: PortOption = PORT,
+    rebind: Annotated[
+        bool,
+        typer.Option(
+            "--rebind",
+            help="Take the installation to this namespace, the one before being gone: what is unfinished there is "
+            "cancelled.",
+        ),
+    ] = False,
 ) -> None:
     """Drive the sessions of a database. One leads at a time; others wait for its lease to end.
 
@@ -53,7 +61,7 @@ def controller(
         if settings.kubernetes_settings is None:
             _lead_threads(settings, stop, endpoint)
         else:
-            _lead_cluster(settings, settings.kubernetes_settings, kubeconfig, stop, endpoint)
+            _lead_cluster(settings, settings.kubernetes_settings, kubeconfig, rebind, stop, endpoint)
 
 
 @contextmanager
@@ -104,8 +112,14 @@ def _run_threads(settings: Settings, database: "Database", stop: threading.Event
 
 
 def _lead_cluster(
-    settings: Settings, file: Path, kubeconfig: Path | None, stop: threading.Event, endpoint: "Endpoint"
+    settings: Settings,
+    file: Path,
+    kubeconfig: Path | None,
+    rebind: bool,
+    stop: threading.Event,
+    endpoint: "Endpoint",
 ) -> None:
+    from controller.kubernetes.binding import bind_when_there
     from controller.kubernetes.client import Cluster
     from controller.kubernetes.leading import cluster_controller
     from controller.kubernetes.metrics import ClusterMetrics
@@ -116,25 +130,28 @@ def _lead_cluster(
     described = load_kubernetes_settings(file)
     cluster = Cluster.connect(kubeconfig, described.namespace)
     endpoint.include(ClusterMetrics(cluster), lambda: not_ready(cluster.watches))
-    with (
-        _database(_url_of_cluster(settings), stop, endpoint) as database,
-        leading(database, _holder(), stop, endpoint.tell) as lease,
-    ):
-        if lease is None:
+    with _database(_url_of_cluster(settings), stop, endpoint) as database:
+        if not bind_when_there(database, cluster, stop, rebind=rebind):
             return
-        with cluster_controller(
-            database,
-            cluster,
-            described,
-            lease,
-            defaults={"untrained": settings.untrained, "face_engine": settings.face_engine},
-            silence_seconds=settings.silence_seconds,
-            pinned_weights=settings.pinned_weights,
-            tell=endpoint.tell,
-        ) as loop:
+        with leading(database, _holder(), stop, endpoint.tell) as lease:
+            if lease is None:
+                return
             log.info("leading in term %d; jobs run in namespace %s", lease.term, described.namespace)
-            with calling(loop.stop, when=stop):
+            with (
+                cluster_controller(
+                    database,
+                    cluster,
+                    described,
+                    lease,
+                    defaults={"untrained": settings.untrained, "face_engine": settings.face_engine},
+                    silence_seconds=settings.silence_seconds,
+                    pinned_weights=settings.pinned_weights,
+                    tell=endpoint.tell,
+                ) as loop,
+                calling(loop.stop, when=stop),
+            ):
                 loop.run()
+    log.info("stopped")
 
 
 def _url_of_cluster(settings: Settings) -> str:

@@ -74,6 +74,8 @@ def not_ready(state: State, now: float) -> str | None:
         return f"The first {what} has not ended yet."
     if state.outcome != "ok":
         return AWAY[state.outcome]
+    if state.lease and not state.lease_seconds(now):
+        return "Its lease has run out; PostgreSQL does not answer in time."
     seconds = now - state.succeeded_at
     return f"The last {what} ended {seconds:.0f} s ago." if seconds > RECENT_SECONDS else None
 

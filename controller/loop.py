@@ -9,6 +9,7 @@ import psycopg
 import sqlalchemy as sa
 
 from controller import lease as leases
+from controller.accounts import account
 from controller.apply import Applier
 from controller.backend import BackendUnavailable, JobBackend, JobRefused
 from controller.events import Acted, Leads, Outcome, Passed, Saw, Tell, tell_nobody
@@ -61,15 +62,17 @@ def _apply(applier: Applier, action: Action) -> bool:
         applier.refusals.add(action)
         log.error("%s failed and is tried again: %s", action, first_line(error))
         return False
+    if sentence := account(action):
+        log.info("%s", sentence)
     return True
 
 
 def _refuse(applier: Applier, action: Action, refused: JobRefused) -> None:
     applier.refusals.add(action)
+    what = type(action).__name__
+    log.warning("session %d: %s was refused and is tried again: %s", action.session_id, what, refused.message)
     if isinstance(action, CreateJob):
         applier.apply(Wait(action.session_id, (refused.code, refused.message)))
-    else:
-        log.warning("%s was refused and is tried again: %s", type(action).__name__, refused.message)
 
 
 class Controller:
@@ -173,6 +176,8 @@ class Controller:
         begun = time.monotonic()
         outcome, more = self._try_pass(renews)
         self.tell(Passed(outcome, time.monotonic() - begun))
+        if outcome == "ok" and self._last_outcome != "ok":
+            log.info("What was away answers again.")
         self._last_outcome = outcome
         return more
 

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -27,6 +28,9 @@ DEFAULT_EXCLUDE = (
     "thumbnails",
     "*.photoslibrary",
 )
+
+
+SECRET = frozenset({"database_url", "qdrant_api_key"})  # settings whose values are shown nowhere
 
 
 class BadSetting(Exception):
@@ -82,6 +86,13 @@ class Settings(BaseSettings):
     def _parse_exclude(cls, value: object) -> object:
         return parse_globs(value) if isinstance(value, str) else value
 
+    @field_validator("database_url")
+    @classmethod
+    def _check_database_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_postgres_url(value)
+        return value
+
     @field_validator("progress_weights")
     @classmethod
     def _check_weights(cls, value: str | None) -> str | None:
@@ -112,6 +123,17 @@ class Settings(BaseSettings):
     @property
     def pinned_weights(self) -> dict[str, float] | None:
         return parse_weights(self.progress_weights) if self.progress_weights else None
+
+
+def check_postgres_url(value: str) -> None:
+    """Raises ValueError unless it can be the address of a PostgreSQL database."""
+    try:
+        parts = urlsplit(value)
+        fits = parts.scheme in {"postgresql", "postgresql+psycopg"} and parts.port != 0
+    except ValueError:  # a port that is no number
+        fits = False
+    if not fits:
+        raise ValueError("takes the address of a PostgreSQL database, such as postgresql://user@host:5432/trainyard")
 
 
 def parse_globs(value: str) -> list[str]:
@@ -148,6 +170,7 @@ def load_settings(**overrides: object) -> Settings:
 def _sentence(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
-        name = "TRAINYARD_" + str(problem["loc"][0]).upper()
-        lines.append(f"{name}={problem['input']!r} does not fit: {problem['msg']}.")
+        field = str(problem["loc"][0])
+        value = "" if field in SECRET else f"={problem['input']!r}"
+        lines.append(f"TRAINYARD_{field.upper()}{value} does not fit: {problem['msg']}.")
     return "\n".join(lines)

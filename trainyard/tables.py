@@ -59,6 +59,9 @@ installation = Table(
     Column("is_only", Boolean, primary_key=True, server_default=text("true")),
     Column("id", Uuid, nullable=False),
     _time("created_at", required=True),
+    # Of the cluster, once a controller has led there:
+    Column("namespace", Text),
+    Column("namespace_uid", Text),
     CheckConstraint("is_only", name="one_row"),
 )
 

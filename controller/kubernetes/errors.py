@@ -60,6 +60,12 @@ class ClusterUnavailable(ClusterError):
     advice = ABOUT_AWAY
 
 
+class NotListed(ClusterUnavailable):
+    """Nothing is known yet: not all there is has been listed since the start."""
+
+    advice = "It is listed again by itself; what kept it from being so stands in the log before."
+
+
 class InternalError(ClusterUnavailable):
     """The API server is there, and could not do this one thing: mostly an admission webhook that does not answer."""
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from controller.backend import JobRefused, JobSpec, ObservedJob
 from controller.kubernetes.client import Cluster
-from controller.kubernetes.errors import ClusterUnavailable, Conflict, Forbidden, InternalError, NotFound, Refused
+from controller.kubernetes.errors import Conflict, Forbidden, InternalError, NotFound, NotListed, Refused
 from controller.kubernetes.job_states import JobStates
 from controller.kubernetes.manifests import Manifest, Owner, job_manifest
 from controller.kubernetes.names import job_name
@@ -91,7 +91,7 @@ class KubernetesJobs:
         """Raises ClusterUnavailable until there has been a full list: a Job not seen yet must not look gone."""
         if not self._watch.synced:
             path = jobs_path(self._settings.namespace)
-            raise ClusterUnavailable(f"list {path}", "not all Jobs have been listed yet")
+            raise NotListed(f"list {path}", "not all Jobs have been listed yet")
         jobs = self._own.over(self._watch.snapshot())
         self._seen = {job.uid: job for job in jobs}
         return self._states.observe(jobs)

@@ -3,6 +3,10 @@
 from controller.kubernetes.names import GROUP, VERSION
 
 
+def namespace_path(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}"
+
+
 def jobs_path(namespace: str, name: str | None = None) -> str:
     return _path("/apis/batch/v1", namespace, "jobs", name)
 
@@ -25,7 +29,10 @@ def resource_of(path: str) -> str:
     _, found, rest = path.partition("/namespaces/")
     if not found:
         return path
-    _, kind, *name_and_part = rest.split("/")
+    _, *inside = rest.split("/")
+    if not inside:
+        return "namespaces"
+    kind, *name_and_part = inside
     return "/".join([kind, *name_and_part[1:]])
 
 

@@ -122,6 +122,7 @@ class ResourceApplier:
         if any(resource.uid == uid and not resource.terminating for resource in there):
             return False
         self._write(lease, lambda connection: rows.end_with_resource(connection, session_id))
+        log.warning("session %d: its resource %s is gone; what is under way is cancelled", session_id, name)
         return True
 
     def _delete(self, session_id: int, name: str, uid: str, lease: Lease) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from controller.kubernetes.client import Cluster
-from controller.kubernetes.errors import ClusterUnavailable
+from controller.kubernetes.errors import NotListed
 from controller.kubernetes.manifests import Owner
 from controller.kubernetes.paths import sessions_path
 from controller.kubernetes.resource import Resource, read_resource
@@ -77,7 +77,7 @@ class ResourceMirror:
         API server is away or was never listed.
         """
         if not self._watch.synced:
-            raise ClusterUnavailable(f"list {self._path}", "not listed yet")
+            raise NotListed(f"list {self._path}", "not listed yet")
         mirrored = self._database.transact(lambda connection: self._observe(connection, shown=False))
         self._followed = (lease, mirrored.now)
         planned = [action for action in plan_resources(mirrored) if not isinstance(action, WriteStatus)]

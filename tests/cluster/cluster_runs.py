@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from controller import lease as leases
+from controller.kubernetes.binding import bind_namespace
 from controller.kubernetes.client import Cluster
 from controller.kubernetes.leading import cluster_controller
 from controller.loop import Controller
@@ -57,8 +58,10 @@ class ClusterRun:
     def controller(self, cluster: Cluster | None = None, **settings: Any) -> Iterator[Controller]:
         """One that leads, in a thread; whoever led before is known to be dead."""
         lease = leases.take(self.database, f"test/{os.getpid()}/{threading.get_native_id()}", alone=True)
+        ours = cluster or Cluster.connect(self.kubeconfig, self.namespace)
+        bind_namespace(self.database, ours)
         with (
-            closing(cluster or Cluster.connect(self.kubeconfig, self.namespace)) as ours,
+            closing(ours),
             cluster_controller(
                 self.database,
                 ours,

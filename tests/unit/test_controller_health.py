@@ -14,7 +14,11 @@ START = State(came_round_at=0.0)
 
 
 def having(*events: tuple[float, Event]) -> State:
-    return reduce(lambda state, told: after(state, told[1], told[0]), events, START)
+    return reduced(START, *events)
+
+
+def reduced(state: State, *events: tuple[float, Event]) -> State:
+    return reduce(lambda state, told: after(state, told[1], told[0]), events, state)
 
 
 def test_at_the_start_it_is_alive_and_not_ready() -> None:
@@ -50,12 +54,19 @@ def test_a_leader_in_an_outage_is_alive_for_as_long_as_passes_end(outcome: str) 
     state = having(*begun, *((10.0 * n, Passed(outcome, 5.0)) for n in range(1, 1_000)))  # type: ignore[arg-type]
     assert not_alive(state, 10_000) is None
     assert not_ready(state, 10_000) == AWAY[outcome]  # type: ignore[index]
-    assert not_ready(after(state, OK, 10_001), 10_001) is None
+    assert not_ready(reduced(state, (10_001, Leads(LEASE, 10_001)), (10_001, OK)), 10_001) is None
+
+
+def test_a_leader_whose_lease_has_run_out_is_not_ready_whatever_its_last_pass_was() -> None:
+    state = having((0, Leads(LEASE, 0)), (LEASE_SECONDS - 1, OK))
+    assert not_ready(state, LEASE_SECONDS - 1) is None
+    assert not_ready(state, LEASE_SECONDS) == "Its lease has run out; PostgreSQL does not answer in time."
 
 
 def test_a_long_pass_makes_a_leader_unready_but_leaves_it_alive_while_actions_are_done() -> None:
-    state = having((0, Leads(LEASE, 0)), (1, OK), (250, Acted()))
+    state = having((0, Leads(LEASE, 0)), (1, OK), (60, Leads(LEASE, 60)), (250, Acted()))
     assert not_ready(state, 1 + RECENT_SECONDS) is None
+    state = after(state, Leads(LEASE, 500), 500)
     assert not_ready(state, 500) == "The last pass ended 499 s ago."
     assert not_alive(state, 500) is None
     assert not_alive(state, 551) == "The loop has not come round for 301 s."

@@ -22,7 +22,7 @@ from controller.kubernetes.errors import (
     Throttled,
 )
 from controller.kubernetes.jobs import KubernetesJobs
-from controller.kubernetes.paths import events_path, jobs_path, pods_path, resource_of, sessions_path
+from controller.kubernetes.paths import events_path, jobs_path, namespace_path, pods_path, resource_of, sessions_path
 from controller.kubernetes.retries import RETRY_SECONDS
 from tests.cluster.installations import kubernetes_settings
 from tests.scripted_api import Answer, NoAnswer, ScriptedApi, scripted_api, status, write_kubeconfig
@@ -253,6 +253,7 @@ def test_requests_are_counted_as_a_role_names_them(api: ScriptedApi, cluster: Cl
 def test_a_roles_name_is_read_off_any_address() -> None:
     paths = [jobs_path("a"), pods_path("a", "x"), events_path("a"), sessions_path("a", "x"), "/readyz"]
     assert [resource_of(path) for path in paths] == ["jobs", "pods", "events", "trainingsessions", "/readyz"]
+    assert resource_of(namespace_path("photos")) == "namespaces"
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,13 @@ def test_a_password_is_not_shown() -> None:
     assert "s3cret" not in repr(load_settings(qdrant_api_key="s3cret"))
 
 
+@pytest.mark.parametrize("url", ["mysql://bob:s3cret@x/y", "sqlite:///s3cret", "postgresql://u:s3cret@h:port/x", ""])
+def test_a_database_that_is_no_postgres_is_told_without_its_password(url: str) -> None:
+    with pytest.raises(BadSetting, match="TRAINYARD_DATABASE_URL does not fit") as told:
+        load_settings(database_url=url)
+    assert "s3cret" not in str(told.value)
+
+
 def test_weights_are_pinned_by_phase() -> None:
     assert load_settings().pinned_weights is None
     assert load_settings(progress_weights="20/70.5/9.5").pinned_weights == {
