@@ -143,4 +143,5 @@ class ResourceApplier:
         except (Refused, Forbidden, InternalError):
             self._writes.add(resource, replace(resource, status=status), now)  # so that it is not sent again as it is
             raise
-        self._writes.add(resource, after, now)
+        # As it was sent: an older schema may leave something of it out, which would be sent again and again.
+        self._writes.add(resource, replace(after, status=status), now)

@@ -15,8 +15,7 @@ class _Write:
 
     def once_seen(self, resource: Resource) -> "_Write":
         """A watch never goes back: what was replaced need not be known any longer."""
-        shown = resource.version == self.after.version and self.after.version not in self.replaced
-        return replace(self, replaced=frozenset()) if shown else self
+        return replace(self, replaced=frozenset()) if resource.version == self.after.version else self
 
 
 class StatusWrites:
@@ -31,7 +30,7 @@ class StatusWrites:
         self._writes[before.uid] = _Write(replaced | {before.version}, after, at)
 
     def over(self, seen: Iterable[Resource]) -> list[Resource]:
-        """The resources there are: what a watch has seen, unless that is what a write of ours has replaced."""
+        """The resources there are: as a watch has seen them, or as we left them if nobody has written since."""
         there = {resource.uid: resource for resource in seen}
         self._writes = {uid: write.once_seen(there[uid]) for uid, write in self._writes.items() if uid in there}
         return [self._latest(resource) for resource in there.values()]
@@ -41,4 +40,6 @@ class StatusWrites:
 
     def _latest(self, resource: Resource) -> Resource:
         write = self._writes.get(resource.uid)
-        return write.after if write and resource.version in write.replaced else resource
+        if write and (resource.version == write.after.version or resource.version in write.replaced):
+            return write.after
+        return resource

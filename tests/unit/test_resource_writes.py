@@ -59,6 +59,15 @@ def test_a_status_that_was_refused_is_not_sent_again_as_it_is() -> None:
         assert writes.over([FIRST])[0].status == {"images": 9}
 
 
+def test_what_an_older_schema_leaves_out_is_not_sent_again() -> None:
+    writes = StatusWrites()
+    sent = {"images": 2, "unheardOf": 1}
+    writes.add(FIRST, replace(SECOND, status=sent), NOW)
+    for _ in range(3):
+        assert writes.over([SECOND])[0].status == sent
+    assert writes.over([FOREIGN])[0].status == FOREIGN.status
+
+
 def test_a_resource_that_is_gone_is_forgotten() -> None:
     writes = StatusWrites()
     writes.add(FIRST, SECOND, NOW)
