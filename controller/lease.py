@@ -12,6 +12,9 @@ LEASE_SECONDS = 15.0
 # for it would in turn keep the lease's row from everybody.
 FENCED_LOCK_MS = 5_000
 LEASE_LOCK_MS = 6_000  # a renewal outlasts what its own controller's fenced write waits for
+# A controller that is frozen in the midst of such a transaction would keep the lease's row locked, and its successor
+# waiting: the server ends one whose client says nothing for so long.
+FROZEN_MS = 5_000
 
 
 class LeaseHeld(Exception):
@@ -30,7 +33,10 @@ class Lease:
 
 # Part of each statement rather than one before it, which would cost a round trip: rows are filtered before they are
 # locked, so it counts for the statement's own lock too, and until the transaction ends.
-BOUND = "set_config('lock_timeout', :lock_ms, true) IS NOT NULL"
+BOUND = (
+    "set_config('lock_timeout', :lock_ms, true) IS NOT NULL"
+    " AND set_config('idle_in_transaction_session_timeout', :idle_ms, true) IS NOT NULL"
+)
 
 TAKE = sa.text(f"""
     INSERT INTO controller_lease (holder, term, expires_at)
@@ -63,7 +69,7 @@ def take(database: Database, holder: str, *, alone: bool = False) -> Lease:
 
     Raises LeaseHeld, also when some transaction keeps the lease's row locked.
     """
-    parameters = {"holder": holder, "seconds": LEASE_SECONDS, "alone": alone, "lock_ms": str(LEASE_LOCK_MS)}
+    parameters = {"holder": holder, "seconds": LEASE_SECONDS, "alone": alone, **_bounds(LEASE_LOCK_MS)}
     try:
         term = database.transact(lambda connection: connection.execute(TAKE, parameters).scalar_one_or_none())
     except sa.exc.OperationalError as error:
@@ -105,4 +111,8 @@ def hold(connection: sa.Connection, lease: Lease) -> None:
 
 
 def _named(lease: Lease, lock_ms: int) -> dict[str, str | int]:
-    return {"holder": lease.holder, "term": lease.term, "lock_ms": str(lock_ms)}
+    return {"holder": lease.holder, "term": lease.term, **_bounds(lock_ms)}
+
+
+def _bounds(lock_ms: int) -> dict[str, str]:
+    return {"lock_ms": str(lock_ms), "idle_ms": str(FROZEN_MS)}

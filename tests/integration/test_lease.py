@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from controller import lease as leases
 from controller import standby
 from controller.apply import Applier
-from controller.lease import LEASE_SECONDS, Lease, LeaseHeld, LeaseLost, hold, release, renew, take
+from controller.lease import LEASE_SECONDS, RENEW, Lease, LeaseHeld, LeaseLost, hold, release, renew, take
 from controller.plan import Admit, CreateJob, EndAttempt
+from tests.local_runs import wait_until
 from tests.rows import add_jobs, add_session, add_step, step_row
 from tests.scripted_jobs import ScriptedJobs
 from trainyard import shards
@@ -226,6 +227,38 @@ def test_a_worker_whose_transaction_never_ends_keeps_nobody_from_leading(databas
     Applier(database, ScriptedJobs(), take(database, "the last")).apply(end)
     step = database.transact(lambda c: step_row(c, shard.key.session_id, "embed"))
     assert (step["status"], step["done"]) == ("pending", 0)
+
+
+@pytest.mark.parametrize("frozen_in", ["a fenced write", "a renewal"])
+def test_a_leader_frozen_in_a_transaction_keeps_no_successor_waiting(
+    database: Database, monkeypatch: pytest.MonkeyPatch, frozen_in: str
+) -> None:
+    lease = take(database, "frozen")
+    monkeypatch.setattr("controller.lease.FROZEN_MS", 100)
+    with database.engine.connect() as connection:
+        if frozen_in == "a fenced write":
+            hold(connection, lease)
+        else:
+            bounds = {"lock_ms": "1000", "idle_ms": "100"}
+            named = {"holder": lease.holder, "term": lease.term, "seconds": -1.0, **bounds}
+            assert connection.execute(RENEW, named).rowcount == 1
+        successor = wait_until(lambda: _taken(database), "the server to give the frozen one up")
+        assert successor == Lease("successor", 2)
+        with pytest.raises(sa.exc.DBAPIError):  # what it goes on with when it thaws
+            connection.execute(sa.text("SELECT 1"))
+        connection.invalidate()
+
+
+def _taken(database: Database) -> Lease | None:
+    """The successor's lease, once nobody keeps its row."""
+    try:
+        with database.engine.begin() as connection:
+            connection.execute(sa.text("SET LOCAL lock_timeout = '50ms'"))
+            ended = sa.func.clock_timestamp() - sa.text("interval '1 ms'")
+            connection.execute(sa.update(controller_lease).values(expires_at=ended))
+        return take(database, "successor")
+    except (LeaseHeld, sa.exc.OperationalError):
+        return None
 
 
 def test_a_bound_ends_with_its_transaction(database: Database) -> None:
