@@ -66,7 +66,10 @@ class ResourceMirror:
 
         It is made now for a session that came after `follow` looked: a Job without an owner would outlive it.
         """
-        if self._followed and self._database.transact(lambda connection: lacks_resource(connection, session_id)):
+        owner = self._database.transact(lambda connection: read_owner(connection, session_id))
+        if owner or not self._followed:
+            return owner
+        if self._database.transact(lambda connection: lacks_resource(connection, session_id)):
             self._applier.apply(MakeResource(session_id), *self._followed)
         return self._database.transact(lambda connection: read_owner(connection, session_id))
 
