@@ -1,7 +1,7 @@
 """Kubernetes' own programs, built from pinned sources once and kept in a cache outside the checkout.
 
 go.mod pins what builds together, `INSTALLED` what does not. `python -m tests.cluster.binaries [NAME…]` builds what
-the control plane (or each NAME) still lacks.
+the control plane (or each NAME, or `node`) still lacks.
 """
 
 import fcntl
@@ -30,11 +30,17 @@ OF_MODULE = {
     "kubelet": f"{COMMANDS}/kubelet",
     "kube-proxy": f"{COMMANDS}/kube-proxy",
 }
-INSTALLED = {"kwok": "sigs.k8s.io/kwok/cmd/kwok@v0.7.0"}  # its requirements contradict go.mod's
+INSTALLED = {  # their requirements contradict go.mod's
+    "kwok": "sigs.k8s.io/kwok/cmd/kwok@v0.7.0",
+    "helm": "helm.sh/helm/v3/cmd/helm@v3.22.0",
+    "coredns": "github.com/coredns/coredns@v1.14.3",
+}
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kwok")
 
+NODE = ("kubelet", "kube-proxy", "coredns", "helm")  # what one real node adds, and what installs on it
+
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false")
-ABOUT = {"kube-apiserver": "2 to 4 min", "kube-controller-manager": "1 min", "kwok": "2 min"}  # on two free cores
+ABOUT = {"kube-apiserver": "2 to 4 min", "kube-controller-manager": "1 min", "kwok": "2 min", "coredns": "2 min"}  # on two free cores
 KEPT_CACHES = 2  # this version's and the one before it: going back and forth between branches costs nothing
 ERROR_LINES_SHOWN = 15
 
@@ -45,7 +51,7 @@ class BuildFailed(Exception):
 
 def binary(name: str) -> Path:
     """The program called `name`, built now if the cache lacks it. Raises BuildFailed and NoGo."""
-    built = _folder() / name
+    built = _place(name)
     if not built.exists():
         with _one_at_a_time():
             if not built.exists():  # another run may have built it while this one waited
@@ -54,16 +60,28 @@ def binary(name: str) -> Path:
     return built
 
 
+def is_built(name: str) -> bool:
+    """Whether `binary` would answer at once."""
+    return _place(name).exists()
+
+
 def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trainyard"
 
 
+def _place(name: str) -> Path:
+    """One that is installed by itself lies in a folder of its version: another version rebuilds nothing else."""
+    folder = _folder()
+    if name in INSTALLED:
+        folder /= f"{name}@{INSTALLED[name].rpartition('@')[2]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / name
+
+
 def _folder() -> Path:
     pins = [(MODULE / name).read_bytes() for name in ("go.mod", "go.sum")]
-    pins.append(repr((sorted(INSTALLED.items()), BUILD_FLAGS, platform.system(), platform.machine())).encode())
-    folder = cache_root() / f"kubernetes-{hashlib.sha256(b''.join(pins)).hexdigest()[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    pins.append(repr((BUILD_FLAGS, platform.system(), platform.machine())).encode())
+    return cache_root() / f"kubernetes-{hashlib.sha256(b''.join(pins)).hexdigest()[:16]}"
 
 
 @contextmanager
@@ -127,7 +145,7 @@ def _remove_old_caches() -> None:
 
 def main(names: list[str]) -> None:
     try:
-        for name in names or CONTROL_PLANE:
+        for name in NODE if names == ["node"] else names or CONTROL_PLANE:
             binary(name)
     except (BuildFailed, NoGo) as failure:
         sys.exit(str(failure))
