@@ -25,9 +25,9 @@ class Authority:
     def certificate(self) -> Path:
         return self.folder / "ca.crt"
 
-    def server(self, name: str) -> None:
-        """A certificate for a server on this machine."""
-        self._issue(name, f"/CN={name}", f"subjectAltName={SERVER_NAMES}\nextendedKeyUsage=serverAuth\n")
+    def server(self, name: str, names: str = SERVER_NAMES) -> None:
+        """A certificate for a server that is known by these names."""
+        self._issue(name, f"/CN={name}", f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n")
 
     def client(self, name: str, user: str, group: str = "") -> None:
         """A certificate by which Kubernetes knows `user`, a member of `group`."""
