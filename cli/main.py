@@ -16,6 +16,7 @@ from cli.models import app as models
 from cli.run import run
 from cli.serve import api, serve
 from cli.sessions import app as sessions
+from cli.smoke_test import smoke_test
 
 EXIT_FAILED = 1  # it began, and what it needed went away
 EXIT_UNUSABLE = 2  # as it stands it cannot begin; the sentence says what to do
@@ -27,6 +28,7 @@ EXIT_CODES = {
     "api.server.NeedsTokens": EXIT_UNUSABLE,
     "api.server.ServerDied": EXIT_FAILED,
     "api.tokens.TokensUnusable": EXIT_UNUSABLE,
+    "cli.smoke_test.SmokeTestFailed": EXIT_FAILED,
     "controller.kubernetes.binding.WrongNamespace": EXIT_UNUSABLE,
     "controller.kubernetes.credentials.BadKubeconfig": EXIT_UNUSABLE,
     "controller.kubernetes.errors.Forbidden": EXIT_UNUSABLE,
@@ -72,6 +74,7 @@ app.command("api")(api)
 app.command("migrate")(pieces.migrate)
 app.command("job")(pieces.job)
 app.command("controller")(controller)
+app.command("smoke-test")(smoke_test)
 
 
 def _print_version(wanted: bool) -> None:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 TERMINATION_LOG = Path("/dev/termination-log")
 MOST_BYTES = 4_000  # Kubernetes keeps the last 4,096, and a word begins with its code
+TRY_AGAIN_SECONDS = 2.0
 INDEX_VARIABLE = "JOB_COMPLETION_INDEX"  # set by Kubernetes in the pods of an Indexed Job
 
 log = logging.getLogger(__name__)
@@ -32,13 +34,49 @@ log = logging.getLogger(__name__)
 
 def migrate(
     data_dir: Annotated[Path | None, typer.Option(help="Whose running PostgreSQL, without a URL.")] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Try until PostgreSQL answers, for TRAINYARD_OUTAGE_SECONDS (900) at most.")
+    ] = False,
 ) -> None:
-    """Bring the schema of TRAINYARD_DATABASE_URL, or of the data directory's running PostgreSQL, up to date."""
+    """Bring the schema of TRAINYARD_DATABASE_URL, or of the data directory's running PostgreSQL, up to date.
+
+    Several may run at once, also while workers work: migrations only add. A later version's schema is left alone.
+    """
     from trainyard.database import migrate as migrate_schema
 
     settings = load_settings(data_dir=data_dir)
-    migrate_schema(settings.database_url or _running_postgres(settings))
-    typer.echo("The database's schema is up to date.")
+    url = settings.database_url or _running_postgres(settings)
+    if wait:
+        with stop_signals() as stop:
+            later = _migrate_when_it_answers(url, settings.outage_seconds, stop)
+    else:
+        later = migrate_schema(url)
+    typer.echo(
+        f"The database's schema is at version {later}, which a later version of Trainyard made; it is left as it is."
+        if later
+        else "The database's schema is up to date."
+    )
+
+
+def _migrate_when_it_answers(url: str, longest_seconds: float, stop: threading.Event) -> str | None:
+    """Says what it waits for, once for each time that this changes. Raises OperationalError after `longest_seconds`."""
+    import sqlalchemy as sa
+
+    from trainyard.database import connection_lost, first_line, lock_timed_out
+    from trainyard.database import migrate as migrate_schema
+
+    said, deadline = "", time.monotonic() + longest_seconds
+    while True:
+        try:
+            return migrate_schema(url)
+        except sa.exc.OperationalError as error:
+            if not (connection_lost(error) or lock_timed_out(error)) or time.monotonic() > deadline:
+                raise
+            if first_line(error) != said:
+                said = first_line(error)
+                typer.echo(f"PostgreSQL cannot be migrated yet, trying again: {said}", err=True)
+        if stop.wait(TRY_AGAIN_SECONDS):
+            raise typer.Exit(1)
 
 
 def job(

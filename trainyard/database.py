@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_LOCK = 7_260_113_071  # any fixed number: the key of the advisory lock migrations take
+MIGRATION_LOCK_TIMEOUT_MS = 10_000
 CHANNEL = "trainyard"  # NOTIFY on it says "look now", never what happened
 
 # A peer that lost its power or its network says nothing: each side finds that out for itself, within a minute.
@@ -162,24 +163,48 @@ def notify(connection: sa.Connection) -> None:
     connection.execute(sa.text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
 
 
-def migrate(url: str) -> None:
-    """Bring the schema up to this version. Several processes may call it at once: an advisory lock queues them."""
+def migrate(url: str) -> str | None:
+    """Bring the schema up to this version, and return None; that of a later version is left as it is and returned.
+
+    Several processes may call it at once: an advisory lock queues them. Workers may go on meanwhile: a table that they
+    keep in use is waited for so long that nobody behind it has to wait for long, then lock_timed_out says so.
+    """
     engine = sa.create_engine(url, poolclass=sa.NullPool)
-    with engine.begin() as connection:
-        connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+    try:
+        with engine.begin() as connection:
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
+            connection.execute(sa.text(f"SET LOCAL lock_timeout = {MIGRATION_LOCK_TIMEOUT_MS}"))
+            return _upgrade(connection)
+    finally:
+        engine.dispose()
+
+
+def _upgrade(connection: sa.Connection) -> str | None:
+    later = _later_version(connection)
+    if later is None:
         config = _alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-    engine.dispose()
+    return later
+
+
+def _later_version(connection: sa.Connection) -> str | None:
+    """The schema's version where this version of Trainyard does not know it."""
+    found = MigrationContext.configure(connection).get_current_revision()
+    return found if found not in _known_versions() else None
+
+
+def _known_versions() -> set[str | None]:
+    """None stands for an empty database."""
+    script = ScriptDirectory.from_config(_alembic_config())
+    return {None, *(revision.revision for revision in script.walk_revisions())}
 
 
 def check_schema(connection: sa.Connection) -> None:
     """Raise SchemaMismatch unless the schema is at least this version's (newer ones only add to it)."""
-    script = ScriptDirectory.from_config(_alembic_config())
-    wanted = script.get_current_head()
+    wanted = ScriptDirectory.from_config(_alembic_config()).get_current_head()
     found = MigrationContext.configure(connection).get_current_revision()
-    known = {revision.revision for revision in script.walk_revisions()}
-    if found != wanted and (found is None or found in known):
+    if found != wanted and found in _known_versions():
         raise SchemaMismatch(
             f"The database's schema is at version {found or 'none'}, this version of Trainyard needs {wanted}. "
             "Run `trainyard migrate`."

@@ -107,6 +107,7 @@ def _pod(spec: JobSpec, settings: KubernetesSettings, step: StepSettings) -> Man
     """A pod of the restricted Pod Security level that may ask nothing of the Kubernetes API."""
     return _present(
         restartPolicy="Never",
+        serviceAccountName=settings.service_account_name,
         automountServiceAccountToken=False,
         enableServiceLinks=False,
         terminationGracePeriodSeconds=step.termination_grace_period_seconds,

@@ -140,6 +140,7 @@ class KubernetesSettings(_Part):
     run_as_user: UserId = 65532
     run_as_group: GroupId = 65532
     fs_group: GroupId | None = None
+    service_account_name: Subdomain | None = Field(default=None, description="of the workers, who mount no token of it")
     supplemental_groups: tuple[GroupId, ...] = Field(default=(), description="groups that may read the photos")
 
     defaults: StepSettings = StepSettings()

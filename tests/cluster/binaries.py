@@ -40,7 +40,12 @@ CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-sche
 NODE = ("kubelet", "kube-proxy", "coredns", "helm")  # what one real node adds, and what installs on it
 
 BUILD_FLAGS = ("-trimpath", "-buildvcs=false")
-ABOUT = {"kube-apiserver": "2 to 4 min", "kube-controller-manager": "1 min", "kwok": "2 min", "coredns": "2 min"}  # on two free cores
+ABOUT = {  # on two free cores
+    "kube-apiserver": "2 to 4 min",
+    "kube-controller-manager": "1 min",
+    "kwok": "2 min",
+    "coredns": "2 min",
+}
 KEPT_CACHES = 2  # this version's and the one before it: going back and forth between branches costs nothing
 ERROR_LINES_SHOWN = 15
 

@@ -24,6 +24,7 @@ import pytest
 import sqlalchemy as sa
 
 from cli import main as command_line
+from cli import pieces
 from cli.models import fetch_with_bar
 from controller import lease, standby
 from controller.health import AWAY
@@ -36,6 +37,7 @@ from local.postgres import EmbeddedPostgres
 from local.sessions import begin
 from tests.local_runs import REPOSITORY, wait_until
 from tests.served_rows import unreachable
+from trainyard import database as database_module
 from trainyard import shards
 from trainyard.database import Database
 from trainyard.sessions import NewSession
@@ -319,6 +321,64 @@ def test_migrate_without_a_database_names_the_ways_to_give_one(trainyard: Ask) -
     assert answer.code == 2
     assert "TRAINYARD_DATABASE_URL is not set" in answer.err
     assert "TRAINYARD_DATA_DIR" in answer.err
+
+
+def test_migrate_waits_for_a_database_that_is_not_there_yet(
+    trainyard: Ask, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = EmbeddedPostgres.url_of_running(data_dir)
+    assert server is not None
+    url = sa.make_url(server).set(database="later").render_as_string(hide_password=False)
+    tried, plain = threading.Event(), database_module.migrate
+
+    def migrate(url: str) -> str | None:
+        try:
+            return plain(url)
+        finally:
+            tried.set()
+
+    def create_once_it_waits() -> None:
+        wait_until(tried.is_set, "migrate to try")
+        engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+        with engine.connect() as connection:
+            connection.execute(sa.text("CREATE DATABASE later"))
+
+    monkeypatch.setattr(pieces, "TRY_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(database_module, "migrate", migrate)
+    with ThreadPoolExecutor() as pool:
+        creating = pool.submit(create_once_it_waits)
+        answer = trainyard("migrate", "--wait", TRAINYARD_DATABASE_URL=url)
+        creating.result()
+
+    assert (answer.code, answer.out) == (0, "The database's schema is up to date.\n")
+    assert answer.err.startswith("PostgreSQL cannot be migrated yet, trying again: ")
+    assert answer.err.count("\n") == 1, "what it waits for is said once"
+
+
+def test_migrate_gives_a_database_up_that_stays_away(trainyard: Ask) -> None:
+    url = f"postgresql://nobody@{CLOSED}/none"
+    answer = trainyard("migrate", "--wait", TRAINYARD_DATABASE_URL=url, TRAINYARD_OUTAGE_SECONDS="0.1")
+
+    assert answer.code == 1
+    assert answer.err.splitlines()[-1].startswith("PostgreSQL cannot be used: ")
+
+
+def test_migrate_leaves_a_later_versions_schema_alone(trainyard: Ask, database: Database) -> None:
+    def named(version: str) -> None:
+        named = sa.text("UPDATE alembic_version SET version_num = :version")
+        database.transact(lambda connection: connection.execute(named, {"version": version}) and None)
+
+    (before,) = database.transact(
+        lambda c: list(c.execute(sa.text("SELECT version_num FROM alembic_version")).scalars())
+    )
+    named("9999")
+    try:
+        answer = trainyard("migrate")
+    finally:
+        named(before)
+
+    assert answer.code == 0
+    assert answer.out.startswith("The database's schema is at version 9999, which a later version of Trainyard made")
 
 
 # job

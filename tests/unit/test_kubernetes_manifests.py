@@ -49,6 +49,7 @@ FULL = KubernetesSettings.model_validate(
         "runAsGroup": 1001,
         "fsGroup": 1002,
         "supplementalGroups": [2000, 2001],
+        "serviceAccountName": "worker",
         "defaults": {
             "parallelism": 8,
             "terminationGracePeriodSeconds": 45,
@@ -216,6 +217,7 @@ def test_the_fullest_settings_file() -> None:
                 "metadata": {"labels": labels, "annotations": annotations},
                 "spec": {
                     "restartPolicy": "Never",
+                    "serviceAccountName": "worker",
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
                     "terminationGracePeriodSeconds": 45,
