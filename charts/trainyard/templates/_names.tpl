@@ -13,7 +13,7 @@ name, but no instance, and a component that none of these has.
 */}}
 {{- define "trainyard.selector" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -28,7 +28,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{/* Name, namespace and labels of an object, of dict root, component, and suffix where that is another word. */}}
 {{- define "trainyard.metadata" -}}
 name: {{ include "trainyard.fullname" .root }}-{{ .suffix | default .component }}
-namespace: {{ .root.Release.Namespace }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- include "trainyard.labels" . | nindent 2 }}
 {{- end -}}

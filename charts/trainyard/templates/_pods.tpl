@@ -14,7 +14,7 @@ enableServiceLinks: false
 {{- with .root.Values.images.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 securityContext:
@@ -65,7 +65,7 @@ readOnlyRootFilesystem: true
 {{- end }}
 {{- end }}
 {{- with $given.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- if not $given.affinity }}
 topologySpreadConstraints:
@@ -113,9 +113,9 @@ topologySpreadConstraints:
 {{- if .existingSecret }}
 - name: database-ca
   secret:
-    secretName: {{ .existingSecret }}
+    secretName: {{ .existingSecret | quote }}
     items:
-      - key: {{ .key }}
+      - key: {{ .key | quote }}
         path: ca.crt
 {{- end }}
 {{- end }}
@@ -127,7 +127,7 @@ others wait for it. No hook: a hook before the install would wait for stores tha
 */}}
 {{- define "trainyard.migrate" -}}
 - name: migrate
-  image: {{ include "trainyard.image" (dict "root" .root "name" .component) }}
+  image: {{ include "trainyard.image" (dict "root" .root "name" .component) | quote }}
   imagePullPolicy: {{ .root.Values.images.pullPolicy }}
   command: [trainyard, migrate, --wait]
   env:
@@ -146,6 +146,6 @@ others wait for it. No hook: a hook before the install would wait for stores tha
 
 {{/* Which networks sessions are made for: the same for whoever makes one, by the API or as a resource. */}}
 {{- define "trainyard.sessionDefaults" -}}
-TRAINYARD_FACE_ENGINE: {{ .Values.models.faceEngine }}
+TRAINYARD_FACE_ENGINE: {{ .Values.models.faceEngine | quote }}
 TRAINYARD_UNTRAINED: {{ .Values.models.untrained | quote }}
 {{- end -}}

@@ -1,17 +1,17 @@
 {{/* The file that says how Jobs look: its keys are those of controller/kubernetes/settings.py. */}}
 {{- define "trainyard.jobsSettings" -}}
-namespace: {{ .Release.Namespace }}
-image: {{ include "trainyard.image" (dict "root" . "name" "jobs") }}
+namespace: {{ .Release.Namespace | quote }}
+image: {{ include "trainyard.image" (dict "root" . "name" "jobs") | quote }}
 imagePullPolicy: {{ .Values.images.pullPolicy }}
 imagePullSecrets:
   {{- toYaml .Values.images.pullSecrets | nindent 2 }}
 serviceAccountName: {{ include "trainyard.fullname" . }}-worker
 photos:
-  claimName: {{ include "trainyard.photosClaim" . }}
-  mountPath: {{ .Values.photos.mountPath }}
+  claimName: {{ include "trainyard.photosClaim" . | quote }}
+  mountPath: {{ .Values.photos.mountPath | quote }}
 models:
-  claimName: {{ include "trainyard.modelsClaim" . }}
-  mountPath: {{ .Values.models.mountPath }}
+  claimName: {{ include "trainyard.modelsClaim" . | quote }}
+  mountPath: {{ .Values.models.mountPath | quote }}
 database:
   {{- include "trainyard.settingsKey" (include "trainyard.databaseKey" . | fromYaml) | nindent 2 }}
 {{- with .Values.database.ca }}
@@ -46,6 +46,6 @@ steps:
 {{- end -}}
 
 {{- define "trainyard.settingsKey" -}}
-secretName: {{ .name }}
-key: {{ .key }}
+secretName: {{ .name | quote }}
+key: {{ .key | quote }}
 {{- end -}}

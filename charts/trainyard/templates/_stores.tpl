@@ -1,8 +1,8 @@
 {{/* A key of a Secret, as name and key: that of a section of the values, else of what evaluation makes. */}}
 {{- define "trainyard.secretKey" -}}
 {{- if .section.existingSecret -}}
-name: {{ .section.existingSecret }}
-key: {{ .section.key }}
+name: {{ .section.existingSecret | quote }}
+key: {{ .section.key | quote }}
 {{- else -}}
 name: {{ include "trainyard.fullname" .root }}-evaluation
 key: {{ .made }}
@@ -33,14 +33,5 @@ key: {{ .made }}
 {{- define "trainyard.isMade" -}}
 {{- if and .root.Values.evaluation.enabled (not (.section.existingSecret | default .section.existingClaim)) -}}
 true
-{{- end -}}
-{{- end -}}
-
-{{/* Where the test's session looks for photos; empty where there is no test. */}}
-{{- define "trainyard.testFolder" -}}
-{{- if .Values.test.folder -}}
-{{ .Values.test.folder }}
-{{- else if include "trainyard.isMade" (dict "root" . "section" .Values.photos) -}}
-{{ trimSuffix "/" .Values.photos.mountPath }}/smoke-test
 {{- end -}}
 {{- end -}}
