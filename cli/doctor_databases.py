@@ -137,10 +137,12 @@ def _qdrant(settings: Settings) -> Finding:
         return Finding("Qdrant", f"{version_of('qdrant-client')}, embedded: {held}")
     import httpx
 
+    from trainyard.vectors import server_address
+
     key = settings.qdrant_api_key
     headers = {"api-key": key.get_secret_value()} if key else {}
     try:
-        answer = httpx.get(f"{settings.qdrant_url.rstrip('/')}/collections", headers=headers, timeout=5.0)
+        answer = httpx.get(f"{server_address(settings.qdrant_url)}/collections", headers=headers, timeout=5.0)
         answer.raise_for_status()
         names = [collection["name"] for collection in answer.json()["result"]["collections"]]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:

@@ -30,7 +30,7 @@ DEFAULT_EXCLUDE = (
 )
 
 
-SECRET = frozenset({"database_url", "qdrant_api_key"})  # settings whose values are shown nowhere
+SECRET = frozenset({"database_url", "qdrant_url", "qdrant_api_key"})  # settings whose bad values are not shown
 
 
 class BadSetting(Exception):
@@ -86,6 +86,24 @@ class Settings(BaseSettings):
     def _parse_exclude(cls, value: object) -> object:
         return parse_globs(value) if isinstance(value, str) else value
 
+    @field_validator("database_url", "qdrant_url", "qdrant_api_key", mode="before")
+    @classmethod
+    def _strip(cls, value: object) -> object:
+        """Secrets made from files end with a line break."""
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("qdrant_api_key")
+    @classmethod
+    def _without_key(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value and value.get_secret_value() else None
+
+    @field_validator("qdrant_url")
+    @classmethod
+    def _check_qdrant_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            check_qdrant_url(value)
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _check_database_url(cls, value: str | None) -> str | None:
@@ -134,6 +152,21 @@ def check_postgres_url(value: str) -> None:
         fits = False
     if not fits:
         raise ValueError("takes the address of a PostgreSQL database, such as postgresql://user@host:5432/trainyard")
+
+
+def check_qdrant_url(value: str) -> None:
+    """Raises ValueError unless it can be the address of a Qdrant server."""
+    try:
+        parts = urlsplit(value)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        fits = False
+    if not fits or parts.query or parts.fragment:
+        raise ValueError(
+            "takes the address of a Qdrant server, such as http://qdrant:6333 or https://example.org/qdrant"
+        )
+    if parts.username is not None:  # the client would leave it out without a word
+        raise ValueError("takes an address without a name and a password; the key is TRAINYARD_QDRANT_API_KEY")
 
 
 def parse_globs(value: str) -> list[str]:

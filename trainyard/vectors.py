@@ -14,11 +14,14 @@ from contextlib import AbstractContextManager, closing, contextmanager, nullcont
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
+from urllib.parse import urlsplit
 from uuid import UUID, uuid5
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from qdrant_client import QdrantClient, models
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 from qdrant_client.local.local_collection import DEFAULT_VECTOR_NAME
 from qdrant_client.local.persistence import CollectionPersistence
@@ -27,6 +30,8 @@ NAMESPACE = UUID("0f9a6d5e-51c5-5b7e-9d0c-6a1f5f1b7c11")  # any fixed one: the i
 PAGE = 10_000  # points a scroll of a server; ids alone are some 40 bytes each
 EVERYTHING = 2**31 - 1  # the local engine sorts and filters all points anew for every page: one page, then
 SERVER_TIMEOUT_SECONDS = 60
+PORTS = {"http": 6333, "https": 443}  # of an address without one: Qdrant's own, and an ingress's in front of it
+SHOWN_CHARACTERS = 200  # of an answer that says no
 FILTERED = frozenset({"asset_id", "category_id"})  # fields of points, whole numbers
 SMALLEST_NORM_ERROR = 1e-3  # float32 normalisation is good to 1e-6; more means nobody normalised
 
@@ -77,6 +82,14 @@ def face_point(asset_id: int, content_sha256: bytes, model: str, ordinal: int) -
     return uuid5(NAMESPACE, f"face:{asset_id}:{content_sha256.hex()}:{model}:{ordinal}")
 
 
+def server_address(url: str) -> str:
+    """A server's address with its port, and without a slash at its end."""
+    parts = urlsplit(url.rstrip("/"))
+    if parts.port is None and parts.scheme in PORTS:  # the client would take 6333 for https too
+        parts = parts._replace(netloc=f"{parts.netloc.rstrip(':')}:{PORTS[parts.scheme]}")
+    return parts.geturl()
+
+
 def _guarded(
     method: "Callable[Concatenate[Vectors, P], T]",
 ) -> "Callable[Concatenate[Vectors, P], T]":
@@ -87,7 +100,11 @@ def _guarded(
         with self._one_at_a_time:
             try:
                 return method(self, *args, **kwargs)
-            except (ResponseHandlingException, sqlite3.OperationalError, OSError) as error:
+            except (ResponseHandlingException, json.JSONDecodeError, AssertionError) as error:
+                if self._folder:
+                    raise
+                raise _unanswered(self.place, error) from error
+            except (ResourceExhaustedResponse, sqlite3.OperationalError, OSError) as error:
                 raise VectorsUnavailable(f"{self.place} does not take requests: {error}") from error
             except UnexpectedResponse as error:
                 raise _refused(self.place, error) from error
@@ -95,12 +112,28 @@ def _guarded(
     return call
 
 
+def _unanswered(place: str, error: Exception) -> Exception:
+    """No answer, or one that the client can make nothing of: no JSON, of another shape, or without a result."""
+    if isinstance(error, ResponseHandlingException) and not isinstance(error.source, ValidationError):
+        return VectorsUnavailable(f"{place} does not take requests: {error}")
+    return VectorsUnusable(f"{place} does not answer as Qdrant does. Check TRAINYARD_QDRANT_URL.")
+
+
 def _refused(place: str, error: UnexpectedResponse) -> Exception:
     if error.status_code is None or error.status_code in (408, 429) or error.status_code >= 500:
-        return VectorsUnavailable(f"{place} does not take requests: {error}")
+        return VectorsUnavailable(f"{place} does not take requests: {_said(error)}")
     if error.status_code in (401, 403):
-        return VectorsUnusable(f"{place} refuses the key. Set TRAINYARD_QDRANT_API_KEY.")
-    return VectorsUnusable(f"{place} refuses what was asked: {error}")
+        return VectorsUnusable(f"{place} refuses the key ({_said(error)}). Set TRAINYARD_QDRANT_API_KEY.")
+    return VectorsUnusable(f"{place} refuses what was asked: {_said(error)}")
+
+
+def _said(error: UnexpectedResponse) -> str:
+    """The server's own sentence; what is in between may answer with a page instead."""
+    try:
+        sentence = str(json.loads(error.content)["status"]["error"])
+    except (ValueError, KeyError, TypeError):
+        sentence = " ".join(error.content.decode(errors="replace").split())
+    return f"{error.status_code}, {sentence[:SHOWN_CHARACTERS] or error.reason_phrase}"
 
 
 class Vectors:
@@ -127,8 +160,12 @@ class Vectors:
 
     @classmethod
     def server(cls, url: str, api_key: str | None = None) -> Self:
-        client = QdrantClient(url=url, api_key=api_key, timeout=SERVER_TIMEOUT_SECONDS, check_compatibility=False)
-        return cls(client, f"The Qdrant server {url}", None)
+        """The server at an address; where it names no port, `server_address` says which."""
+        # Within a cluster http is what there is; who reads the log cannot change it.
+        warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
+        address = server_address(url)
+        client = QdrantClient(url=address, api_key=api_key, timeout=SERVER_TIMEOUT_SECONDS, check_compatibility=False)
+        return cls(client, f"The Qdrant server {address}", None)
 
     def close(self) -> None:
         with self._one_at_a_time:

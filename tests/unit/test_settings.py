@@ -105,6 +105,37 @@ def test_a_database_that_is_no_postgres_is_told_without_its_password(url: str) -
     assert "s3cret" not in str(told.value)
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["qdrant:6333", "qdrant", "grpc://qdrant", "http://", "http://qdrant:port", "http://qdrant?api-key=s3cret", ""],
+)
+def test_a_qdrant_address_that_is_none_is_told(url: str) -> None:
+    with pytest.raises(BadSetting, match=r"TRAINYARD_QDRANT_URL does not fit.*such as http://qdrant:6333") as told:
+        load_settings(qdrant_url=url)
+    assert "s3cret" not in str(told.value)
+
+
+def test_a_password_in_a_qdrant_address_is_not_left_out_without_a_word() -> None:
+    with pytest.raises(BadSetting, match="the key is TRAINYARD_QDRANT_API_KEY") as told:
+        load_settings(qdrant_url="https://bob:s3cret@qdrant")
+    assert "s3cret" not in str(told.value)
+
+
+def test_line_breaks_at_the_end_of_secrets_made_from_files_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAINYARD_DATABASE_URL", "postgresql://u@h/trainyard\n")
+    monkeypatch.setenv("TRAINYARD_QDRANT_URL", "http://qdrant:6333\n")
+    monkeypatch.setenv("TRAINYARD_QDRANT_API_KEY", "s3cret\n")
+    settings = load_settings()
+    assert (settings.database_url, settings.qdrant_url) == ("postgresql://u@h/trainyard", "http://qdrant:6333")
+    assert settings.qdrant_api_key is not None
+    assert settings.qdrant_api_key.get_secret_value() == "s3cret"
+
+
+def test_an_empty_key_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRAINYARD_QDRANT_API_KEY", "")
+    assert load_settings().qdrant_api_key is None
+
+
 def test_weights_are_pinned_by_phase() -> None:
     assert load_settings().pinned_weights is None
     assert load_settings(progress_weights="20/70.5/9.5").pinned_weights == {
