@@ -3,6 +3,7 @@
 Nothing heavy is imported here or at the top of those files: `trainyard --help` must answer at once.
 """
 
+import logging
 import sys
 from importlib.metadata import version
 from typing import Annotated
@@ -17,6 +18,9 @@ from cli.run import run
 from cli.serve import api, serve
 from cli.sessions import app as sessions
 from cli.smoke_test import smoke_test
+from trainyard.logs import logs_json
+
+log = logging.getLogger(__name__)
 
 EXIT_FAILED = 1  # it began, and what it needed went away
 EXIT_UNUSABLE = 2  # as it stands it cannot begin; the sentence says what to do
@@ -93,15 +97,22 @@ def options(
 
 
 def main() -> None:
-    """Run the command line. An error written for people ends as a red line on stderr, never as a traceback."""
+    """Run the command line. An error written for people ends as a red line, or a line of the log, never a traceback."""
     try:
         app()
     except Exception as error:
         code = exit_code_of(error)
         if code is None:
             raise
-        typer.secho(sentence_of(error), fg=typer.colors.RED, err=True)
+        _say_last(sentence_of(error))
         sys.exit(code)
+
+
+def _say_last(sentence: str) -> None:
+    if logs_json():
+        log.error("%s", sentence)
+    else:
+        typer.secho(sentence, fg=typer.colors.RED, err=True)
 
 
 def exit_code_of(error: BaseException) -> int | None:

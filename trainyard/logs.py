@@ -28,6 +28,11 @@ def log_to_stderr() -> None:
     logging.captureWarnings(True)
 
 
+def logs_json() -> bool:
+    """Whether stderr is read by programs from now on: whoever has last words logs them."""
+    return any(isinstance(handler.formatter, _Json) for handler in logging.getLogger().handlers)
+
+
 @contextmanager
 def log_context(**fields: int | str | None) -> Iterator[None]:
     """Have what this thread logs in the block carry these (session, step, shard), beside those of blocks around it."""

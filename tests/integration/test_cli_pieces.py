@@ -55,6 +55,12 @@ class Answer:
     out: str
     err: str
 
+    @property
+    def last_words(self) -> str:
+        """What the last line on stderr says; a command that logs says it in its log."""
+        line = self.err.splitlines()[-1]
+        return str(json.loads(line)["message"]) if line.startswith("{") else line
+
 
 Ask = Callable[..., Answer]
 
@@ -157,7 +163,7 @@ def test_a_bad_setting_ends_as_one_line_that_names_the_variable(trainyard: Ask, 
     answer = trainyard(*command.split(), TRAINYARD_LOADERS="none")
 
     assert (answer.code, answer.out) == (2, "")
-    assert answer.err.startswith("TRAINYARD_LOADERS='none' does not fit: ")
+    assert answer.last_words.startswith("TRAINYARD_LOADERS='none' does not fit: ")
     assert answer.err.count("\n") == 1
 
 
@@ -589,7 +595,7 @@ def test_the_controller_says_which_store_it_needs(trainyard: Ask) -> None:
     answer = trainyard("controller", "--port", "0", TRAINYARD_DATABASE_URL="postgresql://nobody@nowhere/none")
 
     assert answer.code == 2
-    assert answer.err.splitlines()[-1].startswith("TRAINYARD_QDRANT_URL is not set: name both PostgreSQL and Qdrant")
+    assert answer.last_words.startswith("TRAINYARD_QDRANT_URL is not set: name both PostgreSQL and Qdrant")
 
 
 @pytest.fixture
@@ -704,7 +710,7 @@ def test_a_controller_ends_where_the_schema_is_not_its_own(trainyard: Ask, datab
     answer = trainyard("controller", "--port", "0", TRAINYARD_DATABASE_URL=url, TRAINYARD_QDRANT_URL=f"http://{CLOSED}")
 
     assert answer.code == 2
-    assert answer.err.splitlines()[-1].endswith("Run `trainyard migrate`.")
+    assert answer.last_words.endswith("Run `trainyard migrate`.")
 
 
 def test_a_port_that_is_taken_ends_the_controller_with_what_to_do(trainyard: Ask) -> None:
@@ -713,9 +719,10 @@ def test_a_port_that_is_taken_ends_the_controller_with_what_to_do(trainyard: Ask
         answer = trainyard("controller", "--port", str(port))
 
     assert (answer.code, answer.out) == (2, "")
-    assert answer.err == (
+    assert answer.err.count("\n") == 1
+    assert answer.last_words == (
         f"Cannot listen on 127.0.0.1, port {port}, for probes and metrics: Address already in use. "
-        "Choose another with --port (0 takes a free one) or --host.\n"
+        "Choose another with --port (0 takes a free one) or --host."
     )
 
 
