@@ -4,7 +4,7 @@ PYTHON = .venv/bin/python
 PYTEST = $(PYTHON) -m pytest -n 2 --dist loadfile
 DEMO = .demo
 
-.PHONY: setup demo test test-long test-page test-cluster check bench clean
+.PHONY: setup demo test test-long test-page test-cluster e2e check bench clean
 
 setup:
 	@sh tools/setup.sh
@@ -26,7 +26,14 @@ test-page: setup
 # The first time it builds Kubernetes, which takes minutes; see tests/cluster.
 test-cluster: setup
 	$(PYTHON) -m tests.cluster.binaries
-	$(PYTEST) tests/cluster
+	$(PYTHON) -m tests.cluster.binaries helm
+	$(PYTEST) tests/cluster tests/charts
+
+# The images, the chart and real pods: on the cluster of KUBECONFIG, with CLUSTER=kind on one of kind, or else, as root
+# on Linux, on a node that is this machine; see tests/e2e.
+e2e: setup
+	@sh tools/browser.sh
+	CLUSTER=$(CLUSTER) $(PYTHON) -m tests.e2e
 
 check: setup
 	$(PYTHON) -m ruff check .

@@ -134,11 +134,11 @@ def running(data_dir: Path, **settings: Any) -> Iterator[Run]:
         yield run
 
 
-def wait_until(condition: Callable[[], T], what: str) -> T:
+def wait_until(condition: Callable[[], T], what: str, longest_seconds: float = LONGEST_WAIT_SECONDS) -> T:
     """The condition's answer once it is true. Raises TimeoutError, saying what was waited for."""
-    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
+    deadline = time.monotonic() + longest_seconds
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {LONGEST_WAIT_SECONDS:.0f} s for {what}")
+            raise TimeoutError(f"waited {longest_seconds:.0f} s for {what}")
         threading.Event().wait(LOOK_SECONDS)
     return answer

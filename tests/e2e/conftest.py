@@ -1,0 +1,114 @@
+"""What the end-to-end tests share: the cluster that the launcher started, stores for pods, photos, installations.
+
+`make e2e` (tests/e2e/__main__.py) starts the cluster, and says where everything is by environment variables.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Error, expect, sync_playwright
+from tests.e2e.node.node import Node
+
+from local.demo_photos import PEOPLE, gather
+from tests.cluster.certificates import Authority
+from tests.e2e.installation import Installation, Stores
+from tests.e2e.stores.postgres import PostgresServer, postgres
+from tests.e2e.stores.qdrant import qdrant
+from tests.e2e.whole_session import WholeSession, run_whole_session
+from tests.page.browsing import fail_without_browser, launch_options
+
+KEY = "a-key-of-qdrant"
+SOME = ("paused", "cancelled", "replaced", "upgraded", "left")  # folders of sixteen photos, each for one session
+WAIT_MILLISECONDS = 60_000
+
+
+@pytest.fixture(scope="session")
+def node() -> Node:
+    return Node.from_environment()
+
+
+@pytest.fixture(scope="session")
+def photos() -> Path:
+    """Pods see it as /photos: the demo's library, folders of sixteen photos, and ones of a single photo."""
+    root = Path(os.environ["TRAINYARD_E2E_PHOTOS"])
+    gather(root / "library")
+    portraits = sorted((root / "library" / PEOPLE).glob("person *"))
+    for folder in SOME:
+        _copy(portraits[:16], root / folder)
+    for folder in ("one", "asked"):
+        _copy(portraits[:1], root / folder)
+    return root
+
+
+def _copy(photos: list[Path], folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for photo in photos:
+        shutil.copy(photo, folder)
+
+
+@pytest.fixture(scope="session")
+def address() -> str:
+    """Of this machine, as pods reach it."""
+    return os.environ["TRAINYARD_E2E_ADDRESS"]
+
+
+@pytest.fixture(scope="session")
+def postgres_server(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    folder = tmp_path_factory.mktemp("postgres")
+    with postgres(address, folder / "data", Authority(folder / "pki")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def install(
+    node: Node, photos: Path, address: str, postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Installation]]:
+    """Installs the chart in a new namespace of this name, with stores of its own."""
+    images = json.loads(os.environ["TRAINYARD_E2E_IMAGES"])
+    with ExitStack() as opened:
+
+        def make(name: str) -> Installation:
+            vectors = opened.enter_context(qdrant(address, tmp_path_factory.mktemp(name), KEY, port=_port()))
+            url = postgres_server.create(name)
+            stores = Stores(url, postgres_server.ca, vectors.url, vectors.api_key)
+            installation = Installation(node, name, stores, photos, images)
+            opened.callback(installation.close)
+            installation.prepare()
+            installation.install()
+            return installation
+
+        ports = iter(range(6333, 6400))
+
+        def _port() -> int:
+            return next(ports)
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def whole_session(install: Callable[[str], Installation], node: Node, browser: Browser) -> WholeSession:
+    with browser.new_context() as context:
+        return run_whole_session(install("calm"), node, context.new_page())
+
+
+@pytest.fixture(scope="session")
+def installation(whole_session: WholeSession) -> Installation:
+    """One that works, and has done its first session."""
+    return whole_session.installation
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=WAIT_MILLISECONDS)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(**launch_options())
+        except Error as error:
+            fail_without_browser(error)
+        yield browser
+        browser.close()
