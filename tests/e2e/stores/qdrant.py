@@ -19,8 +19,8 @@ import httpx
 import uvicorn
 
 from tests.e2e.stores.qdrant_calls import NOT_KNOWN, Server
-from tests.local_runs import REPOSITORY, wait_until
 
+REPOSITORY = Path(__file__).parents[3]
 URL, KEY = "TRAINYARD_E2E_QDRANT_URL", "TRAINYARD_E2E_QDRANT_API_KEY"  # of a real server, where there is one
 
 
@@ -45,6 +45,8 @@ class StandIn:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        from tests.local_runs import wait_until  # whose imports, of seconds, the process itself has no use for
+
         command = [sys.executable, "-m", "tests.e2e.stores.qdrant", "--host", self.host, "--port", str(self.port)]
         command += ["--folder", str(self.folder), "--api-key-file", str(self._key_file), "--until-stdin-ends"]
         with self.log.open("ab") as log:
