@@ -194,7 +194,10 @@ def database_url(settings: Settings) -> str:
 
 
 def _running_postgres(settings: Settings) -> str:
-    from local.postgres import EmbeddedPostgres
+    try:
+        from local.postgres import EmbeddedPostgres
+    except ModuleNotFoundError as error:  # an image lacks the extra `local`
+        raise BadSetting("TRAINYARD_DATABASE_URL is not set, and no PostgreSQL is installed here.") from error
 
     url = EmbeddedPostgres.url_of_running(settings.data_dir)
     if url is None:
