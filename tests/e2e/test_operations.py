@@ -3,10 +3,10 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
-from tests.e2e.node.node import Node
 
-from tests.e2e.api import SESSIONS, Api
+from tests.e2e.client import SESSIONS, Api
 from tests.e2e.installation import Installation
+from tests.e2e.node.node import Node
 from tests.local_runs import wait_until
 
 API, CONTROLLER = (f"app.kubernetes.io/component={name}" for name in ("api", "controller"))

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from playwright.sync_api import Page, expect
-from tests.e2e.node.node import Node
 
 from tests import natural_keys
-from tests.e2e.api import Api
+from tests.e2e.client import Api
 from tests.e2e.installation import Installation
+from tests.e2e.node.node import Node
 from tests.e2e.witness import Witness, watching
 from tests.local_runs import wait_until
 

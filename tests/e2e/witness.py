@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from tests.e2e.api import Api
+from tests.e2e.client import Api
 from trainyard.lifecycle import ENDED
 
 PHASES = ("training", "faceDetection", "clustering")
