@@ -209,10 +209,9 @@ class Controller:
 
     def _listen(self) -> None:
         """Turn NOTIFY into "look now". Losing it costs only time: the period remains."""
-        url = self.database.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
         while not self._stop.is_set():
             try:
-                with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+                with self.database.connect() as connection:
                     connection.execute(f"LISTEN {CHANNEL}")
                     self.look.set()
                     while not self._stop.is_set():

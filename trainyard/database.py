@@ -27,6 +27,7 @@ NOTICE_DEAD_SERVER = {
     "keepalives_count": 3,
     "tcp_user_timeout": 60_000,
 }
+CONNECT_ARGUMENTS = {"connect_timeout": 5, "application_name": "trainyard", **NOTICE_DEAD_SERVER}
 # The same for the server, which would keep the locks of a worker that is gone. No transaction of ours computes for
 # minutes between two statements. Set once connected, as poolers refuse such options in the startup message.
 NOTICE_DEAD_CLIENT = """
@@ -73,7 +74,7 @@ class Database:
             max_overflow=0,
             pool_pre_ping=pool_pre_ping,
             pool_reset_on_return="rollback",
-            connect_args={"connect_timeout": 5, "application_name": "trainyard", **NOTICE_DEAD_SERVER},
+            connect_args=CONNECT_ARGUMENTS,
         )
         sa.event.listen(self.engine, "connect", _notice_dead_client)
         self.outage_seconds = outage_seconds
@@ -122,6 +123,14 @@ class Database:
                     self._on_recovery()
                 return result
         raise DatabaseUnavailable(f"PostgreSQL could not be reached: {first_line(error)}") from error
+
+    def connect(self) -> psycopg.Connection[Any]:
+        """A connection outside the pool, each statement committed by itself: for whoever keeps it to listen.
+
+        From the URL's parts, as SQLAlchemy writes some of them otherwise than libpq reads them: a password's spaces.
+        """
+        _, parts = self.engine.dialect.create_connect_args(self.engine.url)
+        return psycopg.connect(**{**parts, **CONNECT_ARGUMENTS}, autocommit=True)
 
     def close(self) -> None:
         self.engine.dispose()
