@@ -18,7 +18,7 @@ import psycopg
 from psycopg import sql
 
 from local import postgres as embedded
-from local.data_dir import place_postgres, remove_private_place
+from local.data_dir import PRIVATE_ROOT, place_postgres, remove_private_place
 from tests.cluster.certificates import Authority
 from tests.local_runs import REPOSITORY, wait_until
 
@@ -27,6 +27,7 @@ ACCESS = f"""\
 local all {embedded.USER} trust
 local all all scram-sha-256
 """
+WHEN_WE_ARE_GONE = 'cat > /dev/null; kill -QUIT "$0"; sleep 1; rm -rf "$@"'  # an immediate stop takes no second
 SETTINGS = {
     "max_connections": "200",  # a worker holds one, an API and a controller a pool each
     "fsync": "off",  # a power cut ends the test too
@@ -52,7 +53,7 @@ class PostgresServer:
     def start(self) -> None:
         log = self.folder / "postgres.log"
         server = self._spawn(self._server_command(), log, cwd="/", **self._place.run_as)
-        self._processes = [server, _guard(server)]
+        self._processes = [server, _guard(server, self._outside())]
         wait_until(lambda: self._answers(server, log), "PostgreSQL to answer")
         front = self._spawn(self._front_command(), self.folder / "tls_front.log", stdin=subprocess.PIPE, cwd=REPOSITORY)
         self._processes.append(front)
@@ -100,6 +101,11 @@ class PostgresServer:
             server.wait(timeout=embedded.STOP_SECONDS)
         self._processes = []
 
+    def _outside(self) -> list[Path]:
+        """What it keeps outside its folder."""
+        home = self._place.data.parent
+        return [self._folder_of_socket, *([home] if home.parent == PRIVATE_ROOT else [])]
+
     def remove(self) -> None:
         """What it keeps outside its folder; it must be stopped."""
         embedded._remove_socket_folder(self.folder)
@@ -136,9 +142,9 @@ class PostgresServer:
             return connection.execute(statement, values).fetchall()
 
 
-def _guard(server: "subprocess.Popen[bytes]") -> "subprocess.Popen[bytes]":
-    """A process that ends the server once we are gone, however we ended."""
-    command = ["/bin/sh", "-c", 'cat > /dev/null; kill -QUIT "$0"', str(server.pid)]
+def _guard(server: "subprocess.Popen[bytes]", outside: list[Path]) -> "subprocess.Popen[bytes]":
+    """A process that ends the server, and removes these, once we are gone, however we ended."""
+    command = ["/bin/sh", "-c", WHEN_WE_ARE_GONE, str(server.pid), *(str(path) for path in outside)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
 
