@@ -18,6 +18,7 @@ POOLER = (
     "looking every few seconds. Name the server's own port, or a pool in session mode, in TRAINYARD_DATABASE_URL."
 )
 POOLER_SECONDS = 2.0
+QDRANT_SECONDS = 5
 ROUNDS = 5
 
 Process = tuple[int, datetime]
@@ -135,18 +136,16 @@ def _qdrant(settings: Settings) -> Finding:
         folder = settings.data_dir / "qdrant"
         held = f"{_megabytes(folder)} in {folder}" if folder.is_dir() else "made by the first `run`"
         return Finding("Qdrant", f"{version_of('qdrant-client')}, embedded: {held}")
-    import httpx
-
-    from trainyard.vectors import server_address
+    from trainyard.vectors import Vectors, VectorsUnavailable, VectorsUnusable
 
     key = settings.qdrant_api_key
-    headers = {"api-key": key.get_secret_value()} if key else {}
+    vectors = Vectors.server(settings.qdrant_url, key.get_secret_value() if key else None, QDRANT_SECONDS)
     try:
-        answer = httpx.get(f"{server_address(settings.qdrant_url)}/collections", headers=headers, timeout=5.0)
-        answer.raise_for_status()
-        names = [collection["name"] for collection in answer.json()["result"]["collections"]]
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+        names = vectors.collections()
+    except (VectorsUnavailable, VectorsUnusable) as error:
         return Finding("Qdrant", f"TRAINYARD_QDRANT_URL={settings.qdrant_url}: {error}", "missing")
+    finally:
+        vectors.close()
     return Finding("Qdrant", f"{settings.qdrant_url}: {', '.join(names) or 'no collection yet'}")
 
 

@@ -159,12 +159,12 @@ class Vectors:
         return cls(_open(path), f"The vector folder {path}", path)
 
     @classmethod
-    def server(cls, url: str, api_key: str | None = None) -> Self:
+    def server(cls, url: str, api_key: str | None = None, timeout_seconds: int = SERVER_TIMEOUT_SECONDS) -> Self:
         """The server at an address; where it names no port, `server_address` says which."""
         # Within a cluster http is what there is; who reads the log cannot change it.
         warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
         address = server_address(url)
-        client = QdrantClient(url=address, api_key=api_key, timeout=SERVER_TIMEOUT_SECONDS, check_compatibility=False)
+        client = QdrantClient(url=address, api_key=api_key, timeout=timeout_seconds, check_compatibility=False)
         return cls(client, f"The Qdrant server {address}", None)
 
     def close(self) -> None:
@@ -172,9 +172,13 @@ class Vectors:
             self._client.close()
 
     @_guarded
+    def collections(self) -> list[str]:
+        """Their names, in order."""
+        return sorted(collection.name for collection in self._client.get_collections().collections)
+
     def ping(self) -> None:
         """Return when the engine takes requests."""
-        self._client.get_collections()
+        self.collections()
 
     @_guarded
     def ensure_collection(self, name: str, dimension: int, model: str) -> None:

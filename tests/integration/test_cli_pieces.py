@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -35,6 +35,7 @@ from jobs.engines.weights import WeightFile
 from local.data_dir import DataDir
 from local.postgres import EmbeddedPostgres
 from local.sessions import begin
+from tests.e2e.stores.qdrant import stand_in
 from tests.local_runs import REPOSITORY, wait_until
 from tests.served_rows import unreachable
 from trainyard import database as database_module
@@ -292,6 +293,21 @@ def test_doctor_fails_where_run_as_set_cannot_work(trainyard: Ask) -> None:
         "InsightFace",
         "Qdrant",
     ]
+
+
+@pytest.mark.parametrize(("key", "code", "found"), [("k", 0, "images"), ("another", 1, "refuses the key (401")])
+def test_doctor_asks_a_qdrant_server_as_workers_do(
+    trainyard: Ask, tmp_path: Path, key: str, code: int, found: str
+) -> None:
+    with (
+        stand_in("127.0.0.1", tmp_path, "k", port=0) as server,
+        closing(Vectors.server(server.qdrant.url, "k")) as vectors,
+    ):
+        vectors.ensure_collection("images", 4, "m")
+        answer = trainyard("doctor", TRAINYARD_QDRANT_URL=server.qdrant.url, TRAINYARD_QDRANT_API_KEY=key)
+
+    assert answer.code == code
+    assert found in " ".join(answer.out.split())
 
 
 def test_doctor_says_who_holds_the_data_directory_and_that_postgresql_runs(
