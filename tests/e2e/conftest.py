@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Error, expect, sync_playwright
-from tests.e2e.node.node import Node
 
 from local.demo_photos import PEOPLE, gather
 from tests.cluster.certificates import Authority
 from tests.e2e.installation import Installation, Stores
+from tests.e2e.node.node import Node
 from tests.e2e.stores.postgres import PostgresServer, postgres
 from tests.e2e.stores.qdrant import qdrant
 from tests.e2e.whole_session import WholeSession, run_whole_session

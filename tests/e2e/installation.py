@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import yaml
 
 from tests.cluster.binaries import binary
-from tests.e2e.api import Api
+from tests.e2e.client import Api
 from tests.local_runs import wait_until
 from trainyard.database import Database
 from trainyard.vectors import Vectors

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 
-from tests.e2e.node.node import Node
-
 from tests import natural_keys
 from tests.e2e.installation import Installation
+from tests.e2e.node.node import Node
 from tests.e2e.whole_session import LIBRARY, WholeSession
 from tests.local_runs import wait_until
 
