@@ -185,6 +185,7 @@ def test_a_key_within_the_cluster_is_nothing_to_warn_of(server: Qdrant) -> None:
 # The stand-in itself: what it does not know must show
 
 
+@pytest.mark.filterwarnings("ignore:Api key is used")
 def test_calls_that_are_not_known_are_refused_and_written_down(tmp_path: Path) -> None:
     server = StandIn(HOST, 0, tmp_path, KEY)
     server.start()
