@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable
 from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,13 +51,14 @@ def _holder(folder: Path) -> Finding:
 
 
 def _embedded_postgres(folder: Path) -> Finding:
-    from local.postgres import EmbeddedPostgres, PostgresFailed
-
     try:
+        from local.postgres import EmbeddedPostgres, PostgresFailed
+
         installed = version("embedded-postgres")
-        url = EmbeddedPostgres.url_of_running(folder)
-    except PackageNotFoundError:
+    except ModuleNotFoundError:  # also of psutil, where the extra `local` is not installed
         return Finding("PostgreSQL", "its programs are not installed", "missing", INSTALL)
+    try:
+        url = EmbeddedPostgres.url_of_running(folder)
     except PostgresFailed as error:
         return Finding("PostgreSQL", str(error), "missing")
     if url is None:
