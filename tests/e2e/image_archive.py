@@ -16,11 +16,14 @@ NAME = "io.containerd.image.name"
 
 
 def write(image: str, reference: str, archive: Path, without: Sequence[dict[str, Any]]) -> None:
-    """An oci-archive; `without` are layers as manifests have them, by digest and size."""
+    """An oci-archive; `without` are layers as manifests have them, by digest and size.
+
+    What is in it is compressed, and so has another digest than in a docker-archive: best little.
+    """
     with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
         layout = Path(folder)
         left_out = {_hole(layout, layer) for layer in without}
-        buildah("push", "--disable-compression", image, f"oci:{layout}")
+        buildah("push", image, f"oci:{layout}")
         _name(layout, reference)
         with tarfile.open(archive, "w") as packed:
             for file in sorted(set(layout.rglob("*")) - left_out):

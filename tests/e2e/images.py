@@ -8,7 +8,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from pathlib import Path
 
 from alembic.script import ScriptDirectory
 
-from tests.e2e import image_archive
 from tests.e2e.base_image import base_image
 from tests.e2e.buildah import ImageNotBuilt, build_image, buildah, drop_unused_layers, layers, one_at_a_time
+from tests.e2e.steps import step
 
 CHECKOUT = Path(__file__).parents[2]
 OURS = ("api", "controller", "jobs")
@@ -49,11 +48,10 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True)
 class Image:
-    """In buildah's store. `onto` is one that a node must have before: an archive leaves its layers out."""
+    """In buildah's store, where `id` is its own and its content's."""
 
     name: str
     id: str
-    onto: "Image | None" = None
 
     @property
     def reference(self) -> str:
@@ -61,11 +59,8 @@ class Image:
         return f"localhost/trainyard-{self.name}:{self.id[:16]}"
 
     def save(self, archive: Path) -> None:
-        """Write what `ctr images import` reads."""
-        if self.onto is None:
-            buildah("push", self.id, f"docker-archive:{archive}:{self.reference}")
-        else:
-            image_archive.write(self.id, self.reference, archive, without=layers(self.onto.id))
+        """Write all of it; tests/e2e/image_archive.py writes what a node lacks."""
+        buildah("push", self.id, f"docker-archive:{archive}:{self.reference}")
 
 
 def build() -> list[Image]:
@@ -73,18 +68,17 @@ def build() -> list[Image]:
     with one_at_a_time(), _later_checkout() as later:
         base = base_image()
         images = [_build_pause(base), *(_build(name, base, CHECKOUT) for name in OURS)]
-        images += [_build(image.name, base, later, onto=image) for image in images[1:]]
+        images += [_build(name, base, later, version=NEXT) for name in OURS]
         drop_unused_layers(_made_from(base))
     return images
 
 
-def _build(name: str, base: str, context: Path, onto: Image | None = None) -> Image:
-    named = name + (NEXT if onto else "")
-    begun = time.monotonic()
+def _build(name: str, base: str, context: Path, version: str = "") -> Image:
+    named = name + version
     arguments = {"BASE": base} | (CPU if name == "jobs" else {})
-    image = build_image(f"trainyard-{named}", context, context / f"images/{name}/Dockerfile", **arguments)
-    print(f"building trainyard-{named}: {time.monotonic() - begun:.1f} s", file=sys.stderr, flush=True)
-    return Image(named, image, onto)
+    with step(f"building trainyard-{named}"):
+        image = build_image(f"trainyard-{named}", context, context / f"images/{name}/Dockerfile", **arguments)
+    return Image(named, image)
 
 
 def _build_pause(base: str) -> Image:
