@@ -2,6 +2,7 @@
 
 import secrets
 from functools import singledispatch
+from math import ceil
 from typing import Any
 
 import sqlalchemy as sa
@@ -172,15 +173,19 @@ def _start_attempt(action: plan.StartAttempt, connection: sa.Connection, applier
 
 
 def _shard_count(connection: sa.Connection, row: sa.Row[Any], backend: JobBackend) -> int:
-    """clamp(units ÷ (units per second × 300), parallelism, 2,000), and no shard below the backend's smallest."""
+    """clamp(units ÷ (a worker's units per second × 300), parallelism, 2,000), none below the backend's smallest.
+
+    More than `parallelism` are rounded up to a multiple of it: the last workers to begin are as many as the first.
+    """
     units = row.total - row.done
     models = connection.execute(
         sa.select(training_sessions.c.models).where(training_sessions.c.id == row.session_id)
     ).scalar_one()
     rates = weights.measured_rates(connection, models or {})
     rate = rates.get({"embed": "training"}.get(row.step, "faceDetection"))
-    by_time = units * rate.seconds_per_unit / SECONDS_PER_SHARD if rate else 1
-    wanted = min(max(int(by_time), backend.parallelism(row.step)), MOST_SHARDS)
+    by_time = units * rate.worker_seconds_per_unit / SECONDS_PER_SHARD if rate else 1
+    at_once = backend.parallelism(row.step)
+    wanted = min(max(ceil(by_time / at_once), 1) * at_once, MOST_SHARDS)
     return max(1, min(wanted, units // backend.smallest_shard(row.step)))
 
 
@@ -354,6 +359,7 @@ def _fold(connection: sa.Connection, session_id: int, step: str) -> tuple[sa.Row
         folded["done"] = (row.done if sharded else 0) + totals.done
         folded["failed"] = row.failed + totals.failed
         folded["seconds"] = row.seconds + totals.seconds
+        folded["worker_seconds"] = row.worker_seconds + totals.worker_seconds
     return row, folded
 
 

@@ -261,13 +261,15 @@ class AttemptTotals:
     done: int
     failed: int
     seconds: float  # from the first claim to the last commit
+    worker_seconds: float  # each shard's, from its claim to its last commit, added up
 
 
 TOTALS = """
     count(*) AS shards, count(*) FILTER (WHERE claim > 0) AS claimed,
     count(finished_at) AS finished, coalesce(sum(shards.total), 0)::bigint AS total,
     coalesce(sum(shards.done), 0)::bigint AS done, coalesce(sum(shards.failed), 0)::bigint AS failed,
-    coalesce(extract(epoch FROM max(committed_at) - min(claimed_at)), 0)::float8 AS seconds
+    coalesce(extract(epoch FROM max(committed_at) - min(claimed_at)), 0)::float8 AS seconds,
+    coalesce(sum(greatest(extract(epoch FROM committed_at - claimed_at), 0)), 0)::float8 AS worker_seconds
 """
 
 

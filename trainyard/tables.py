@@ -178,6 +178,7 @@ steps = Table(
     _time("attempt_started_at"),
     _time("completed_at"),
     Column("seconds", Double, nullable=False, server_default=text("0")),  # active, before the running attempt
+    Column("worker_seconds", Double, nullable=False, server_default=text("0")),  # the same, of all workers added up
     PrimaryKeyConstraint("session_id", "step"),
     CheckConstraint(
         "status IN ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled', 'skipped')",

@@ -21,6 +21,7 @@ class Rate:
 
     seconds_per_unit: float
     faces_per_unit: float = 0.0
+    worker_seconds_per_unit: float = 0.0  # of one worker alone; 0 where an older version measured
 
 
 def phase_weights(
@@ -58,9 +59,10 @@ def _measured_rate(connection: sa.Connection, step: str, models: Mapping[str, An
         return None
     row = connection.execute(
         sa.text(f"""
-            SELECT sum(seconds)::float8 AS seconds, sum(units)::float8 AS units, sum(faces)::float8 AS faces
+            SELECT sum(seconds)::float8 AS seconds, sum(worker_seconds)::float8 AS worker_seconds,
+                   sum(units)::float8 AS units, sum(faces)::float8 AS faces
             FROM (
-                SELECT st.seconds,
+                SELECT st.seconds, st.worker_seconds,
                        st.total - coalesce((st.counts ->> 'unchanged')::bigint, 0) AS units,
                        coalesce((st.counts ->> 'faces')::bigint, 0) AS faces
                 FROM steps st JOIN training_sessions s ON s.id = st.session_id
@@ -80,4 +82,4 @@ def _measured_rate(connection: sa.Connection, step: str, models: Mapping[str, An
     ).one()
     if not row.units:
         return None
-    return Rate(row.seconds / row.units, row.faces / row.units)
+    return Rate(row.seconds / row.units, row.faces / row.units, row.worker_seconds / row.units)

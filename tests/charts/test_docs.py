@@ -296,7 +296,8 @@ def cut(connection: sa.Connection, images: int, rate: int, gpus: int) -> int:
     """Shards of a step, after a session in which as many workers were as fast."""
     models = {"clip": {"id": 1}, "device": "cpu"}
     measured, session = add_session(connection, models=models), add_session(connection, models=models)
-    add_step(connection, measured, "embed", "completed", total=images, seconds=images / (rate * gpus))
+    worked = {"seconds": images / (rate * gpus), "worker_seconds": images / rate}
+    add_step(connection, measured, "embed", "completed", total=images, **worked)
     add_step(connection, session, "embed", total=images)
     row = connection.execute(sa.text("SELECT * FROM steps WHERE session_id = :id"), {"id": session}).one()
     found = _shard_count(connection, row, Parallel(gpus))  # type: ignore[arg-type]

@@ -281,6 +281,22 @@ def test_few_photos_are_not_cut_below_what_is_worth_a_worker(here: Installation)
     assert here.backend.current.spec.shards == 2
 
 
+def test_workers_side_by_side_are_measured_each_for_itself(here: Installation) -> None:
+    """By their own pace the next session's shards are cut, by that of all together its time is foretold."""
+    id = here.embedding()
+    for index in range(here.backend.current.spec.shards):
+        here.claim(index)
+    began = sa.update(shards_table).where(shards_table.c.session_id == id, shards_table.c.step == "embed")
+    ago = sa.text("clock_timestamp() - interval '10 s'")
+    here.database.transact(lambda c: c.execute(began.values(claimed_at=ago)))
+    here.work()
+    here.rest()
+    row = here.row(id, "embed")
+    assert row["seconds"] >= 10
+    assert row["worker_seconds"] >= 4 * 10
+    assert row["worker_seconds"] > 2 * row["seconds"]
+
+
 # Pause, resume, cancel
 
 

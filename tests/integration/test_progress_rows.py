@@ -172,10 +172,10 @@ def test_rates_are_those_of_the_last_five_sessions(connection: sa.Connection) ->
     add_measured(connection, "embed", 9_000.0, 100)
     for _ in range(5):
         add_measured(connection, "embed", 5.0, 100)
-    add_measured(connection, "detect", 50.0, 100, counts={"faces": 250})
+    add_measured(connection, "detect", 50.0, 100, counts={"faces": 250}, worker_seconds=400.0)
     assert measured_rates(connection, MODELS) == {
         "training": Rate(0.05),
-        "faceDetection": Rate(0.5, faces_per_unit=2.5),
+        "faceDetection": Rate(0.5, faces_per_unit=2.5, worker_seconds_per_unit=4.0),
         "clustering": None,
     }
 
