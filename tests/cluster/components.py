@@ -6,21 +6,32 @@ from pathlib import Path
 from tests.cluster.binaries import binary
 
 FAKE_NODE = "test.trainyard.dev/node=fake"  # the label of the nodes that kwok speaks for
+LOOPBACK = "127.0.0.1"
+SERVICE_ADDRESSES = "10.96.0.0/16"
+FIRST_SERVICE = "10.96.0.1"  # of these: the API server, as pods reach it
 TOLERATED_SECONDS = 1  # of a lost node, by pods that do not say how long themselves; the default is five minutes
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one control plane runs: its ports on 127.0.0.1, and its folder of certificates and data."""
+    """Where one control plane runs: its folder of certificates and data, its ports, and the API server's address.
+
+    Nodes that are real need an address that is not loopback.
+    """
 
     folder: Path
     api_port: int
     etcd_port: int
     etcd_peer_port: int
+    address: str = LOOPBACK
+
+    @property
+    def has_real_nodes(self) -> bool:
+        return self.address != LOOPBACK
 
     @property
     def url(self) -> str:
-        return f"https://127.0.0.1:{self.api_port}"
+        return f"https://{self.address}:{self.api_port}"
 
     def issued(self, name: str) -> str:
         return str(self.folder / "pki" / name)
@@ -30,7 +41,7 @@ class Place:
 
 
 def etcd(place: Place) -> list[str]:
-    clients, peers = f"http://127.0.0.1:{place.etcd_port}", f"http://127.0.0.1:{place.etcd_peer_port}"
+    clients, peers = f"http://{LOOPBACK}:{place.etcd_port}", f"http://{LOOPBACK}:{place.etcd_peer_port}"
     return [
         str(binary("etcd")),
         f"--data-dir={place.folder / 'etcd'}",
@@ -46,21 +57,35 @@ def etcd(place: Place) -> list[str]:
 def api_server(place: Place) -> list[str]:
     return [
         str(binary("kube-apiserver")),
-        f"--etcd-servers=http://127.0.0.1:{place.etcd_port}",
-        "--bind-address=127.0.0.1",
+        f"--etcd-servers=http://{LOOPBACK}:{place.etcd_port}",
+        f"--bind-address={place.address}",
         f"--secure-port={place.api_port}",
-        "--endpoint-reconciler-type=none",  # a loopback address may not stand in the Endpoints of `kubernetes`
         f"--client-ca-file={place.issued('ca.crt')}",
         f"--tls-cert-file={place.issued('api-server.crt')}",
         f"--tls-private-key-file={place.issued('api-server.key')}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
-        "--service-cluster-ip-range=10.96.0.0/16",
+        f"--service-cluster-ip-range={SERVICE_ADDRESSES}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={place.issued('service-accounts.pub')}",
         f"--service-account-signing-key-file={place.issued('service-accounts.key')}",
         f"--default-not-ready-toleration-seconds={TOLERATED_SECONDS}",
         f"--default-unreachable-toleration-seconds={TOLERATED_SECONDS}",
+        *(_reaching_kubelets(place) if place.has_real_nodes else _alone()),
+    ]
+
+
+def _alone() -> list[str]:
+    return ["--endpoint-reconciler-type=none"]  # a loopback address may not stand in the Endpoints of `kubernetes`
+
+
+def _reaching_kubelets(place: Place) -> list[str]:
+    return [
+        f"--advertise-address={place.address}",
+        f"--kubelet-client-certificate={place.issued('kubelet-client.crt')}",
+        f"--kubelet-client-key={place.issued('kubelet-client.key')}",
+        "--kubelet-preferred-address-types=InternalIP",  # else logs and exec look up the node's name
+        "--allow-privileged=true",
     ]
 
 

@@ -1,28 +1,25 @@
 """A Kubernetes control plane for tests: the real servers on loopback ports, RBAC on, gone when its process is."""
 
-import json
 import random
 import signal
 import socket
 import ssl
-import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from tests.cluster import components
-from tests.cluster.binaries import binary
-from tests.cluster.certificates import Authority
-from tests.cluster.components import Place
+from tests.cluster.certificates import SERVER_NAMES, Authority
+from tests.cluster.components import FIRST_SERVICE, LOOPBACK, Place
 from tests.cluster.kubeconfigs import with_certificate, with_token
+from tests.cluster.kubectl import CALL_SECONDS, Kubectl
+from tests.cluster.kubectl import KubectlFailed as KubectlFailed
 from tests.cluster.process_group import ProcessGroup
 from tests.local_runs import wait_until
 
 PORTS = range(20000, 30000)  # below what systems give to outgoing connections: a stopped server finds its port free
-CALL_SECONDS = 60.0
 COMPONENTS = {"controller-manager": "system:kube-controller-manager", "scheduler": "system:kube-scheduler"}
 MASTERS = "system:masters"  # may do everything
 
@@ -31,22 +28,23 @@ class ControlPlaneFailed(Exception):
     """A server of the control plane ended by itself; a note has its last words."""
 
 
-class KubectlFailed(Exception):
-    """kubectl ended with an error, which is the message."""
+class ControlPlane(Kubectl):
+    """etcd, API server, controller manager, scheduler; kubeconfig `admin` may do all.
 
+    On loopback kwok plays the nodes; at another address of this machine real ones are awaited.
+    """
 
-class ControlPlane:
-    """etcd, API server, controller manager, scheduler, and kwok for the nodes; kubeconfig `admin` may do all."""
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = LOOPBACK) -> None:
         self._processes = ProcessGroup(folder / "state", folder / "logs")
-        self.place = Place(folder / "state", *_free_ports(3))
+        self.place = Place(folder / "state", *_free_ports(3), address)
         self.authority = Authority(self.place.folder / "pki")
         self.admin = self._kubeconfig("admin", "admin", MASTERS)
+        super().__init__(self.admin, self.place.folder / "kubectl")
 
     def start(self) -> None:
         """Every server, the API server answering. Raises ControlPlaneFailed."""
-        self.authority.server("api-server")
+        self.authority.server("api-server", f"{SERVER_NAMES},IP:{self.place.address},IP:{FIRST_SERVICE}")
+        self.authority.client("kubelet-client", "kube-apiserver", MASTERS)
         self.authority.key_pair("service-accounts")
         for name, user in COMPONENTS.items():
             self._kubeconfig(name, user)
@@ -62,7 +60,8 @@ class ControlPlane:
 
     def _start_controllers(self) -> None:
         self._controller_manager = self._processes.start(components.controller_manager(self.place))
-        others = [self._processes.start(command(self.place)) for command in (components.scheduler, components.kwok)]
+        commands = (components.scheduler,) if self.place.has_real_nodes else (components.scheduler, components.kwok)
+        others = [self._processes.start(command(self.place)) for command in commands]
         self._controllers = [self._controller_manager, *others]
 
     def stop_api_server(self) -> None:
@@ -102,24 +101,6 @@ class ControlPlane:
         """What each server logged last."""
         return self._processes.last_lines()
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
-        """What kubectl printed, called as `admin` or by another kubeconfig. Raises KubectlFailed."""
-        who = [f"--kubeconfig={kubeconfig or self.admin}", f"--cache-dir={self.place.folder / 'kubectl'}"]
-        command = [str(binary("kubectl")), *who, *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=CALL_SECONDS)
-        if done.returncode:
-            raise KubectlFailed(done.stderr.strip())
-        return done.stdout
-
-    def get(self, *arguments: str) -> dict[str, Any]:
-        """The object or list that `kubectl get` finds."""
-        return dict(json.loads(self.kubectl("get", "--output=json", *arguments)))
-
-    def create(self, manifest: dict[str, Any], namespace: str = "default") -> dict[str, Any]:
-        """The object as the API server made it. Raises KubectlFailed, also for a field that there is not."""
-        arguments = ("create", "--filename=-", f"--namespace={namespace}", "--validate=strict", "--output=json")
-        return dict(json.loads(self.kubectl(*arguments, stdin=json.dumps(manifest))))
-
     def kubeconfig_of_user(self, user: str, group: str = "") -> Path:
         """A kubeconfig by which Kubernetes knows a user, without any right but its group's and those bound to it."""
         return self._kubeconfig(f"user-{user}", user, group)
@@ -157,9 +138,9 @@ class ControlPlane:
 
 
 @contextmanager
-def control_plane(folder: Path) -> Iterator[ControlPlane]:
+def control_plane(folder: Path, address: str = LOOPBACK) -> Iterator[ControlPlane]:
     """A started control plane in a folder that does not exist yet; its logs stay there."""
-    started = ControlPlane(folder)
+    started = ControlPlane(folder, address)
     try:
         try:
             started.start()

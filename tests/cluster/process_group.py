@@ -45,10 +45,7 @@ class ProcessGroup:
 
     def last_lines(self) -> str:
         """What every program said last."""
-        return "\n".join(
-            f"--- {log}, its last lines:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:])
-            for log in sorted(self.logs.glob("*.log"))
-        )
+        return last_lines(self.logs)
 
     def close(self) -> None:
         """End every process and remove the folder; the logs stay."""
@@ -56,6 +53,14 @@ class ProcessGroup:
             process.kill()
             process.wait()
         self._guardian.communicate()
+
+
+def last_lines(logs: Path) -> str:
+    """What every program said last that has its log in this folder."""
+    return "\n".join(
+        f"--- {log}, its last lines:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:])
+        for log in sorted(logs.glob("*.log"))
+    )
 
 
 def guard(folder: Path) -> None:
