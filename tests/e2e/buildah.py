@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,8 +36,10 @@ def buildah(*arguments: str | Path) -> str:
 
 
 def _command() -> list[str]:
+    """In mounts of its own, which go when it ends, however it ends."""
     folder = _folder()
-    return ["buildah", f"--root={folder / 'store'}", f"--runroot={folder / 'run'}", "--storage-driver=overlay"]
+    store = [f"--root={folder / 'store'}", f"--runroot={folder / 'run'}", "--storage-driver=overlay"]
+    return ["unshare", "--mount", "buildah", *store]
 
 
 def _folder() -> Path:
@@ -65,7 +68,7 @@ def _network(folder: Path) -> list[str]:
 
 
 def _pip_settings() -> Iterator[str]:
-    for line in subprocess.run(["pip", "config", "list"], capture_output=True, text=True).stdout.splitlines():
+    for line in _pip("config", "list").splitlines():
         name, _, value = line.partition("=")
         option = name.rpartition(".")[2].removeprefix("default-")
         if option in PIP_OPTIONS:
@@ -73,6 +76,11 @@ def _pip_settings() -> Iterator[str]:
     bundle = os.environ.get("PIP_CERT") or CERTIFICATES / "ca-certificates.crt"
     if Path(bundle).is_relative_to(CERTIFICATES) and Path(bundle).exists():
         yield f"cert = {bundle}"
+
+
+def _pip(*arguments: str) -> str:
+    command = [sys.executable, "-m", "pip", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def image_id(name: str) -> str | None:
