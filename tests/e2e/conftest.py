@@ -19,7 +19,7 @@ from tests.e2e.installation import Installation, Stores
 from tests.e2e.node.node import Node
 from tests.e2e.stores.postgres import PostgresServer, postgres
 from tests.e2e.stores.qdrant import qdrant
-from tests.e2e.whole_session import WholeSession, run_whole_session
+from tests.e2e.whole_session import GPUS, WholeSession, run_whole_session
 from tests.page.browsing import fail_without_browser, launch_options
 
 KEY = "a-key-of-qdrant"
@@ -96,9 +96,10 @@ def whole_session(install: Callable[[str], Installation], node: Node, browser: B
         return run_whole_session(install("calm"), node, context.new_page())
 
 
-@pytest.fixture(scope="session")
-def installation(whole_session: WholeSession) -> Installation:
-    """One that works, and has done its first session."""
+@pytest.fixture
+def installation(whole_session: WholeSession, node: Node) -> Installation:
+    """One that works, has done its first session, and has a node with GPUs."""
+    node.set_gpus(GPUS)
     return whole_session.installation
 
 

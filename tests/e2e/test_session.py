@@ -1,16 +1,16 @@
 """A whole session with real pods on a real node: what was seen of it from its first second to its last."""
 
+from typing import Any
+
 from tests.e2e.installation import Installation
 from tests.e2e.whole_session import WholeSession
 
-PHOTOS = 59  # of the demo's library, six broken or no photos among them
+DONE = {"total": 63, "processed": 63, "failed": 4, "unchanged": 0, "skipped": 2}  # the demo's library
 
 
 def test_it_completes_and_every_photo_is_accounted_for(whole_session: WholeSession) -> None:
-    images = whole_session.summary["images"]
-    assert images["processed"] + images["failed"] + images["skipped"] == images["total"] + images["skipped"]
-    assert (images["total"], images["failed"]) == (58, 4)
-    assert len(whole_session.keys["faces"]) > 30
+    assert whole_session.summary["images"] == DONE
+    assert len(whole_session.keys["faces"]) > 40
     assert len(whole_session.keys["clusters"]) >= 6
 
 
@@ -48,7 +48,7 @@ def test_workers_run_at_the_restricted_level_and_hold_no_token(whole_session: Wh
     assert [mounted for pod in pods for mounted in _tokens(pod)] == []
 
 
-def _tokens(pod: dict) -> list[str]:
+def _tokens(pod: dict[str, Any]) -> list[str]:
     return [volume["name"] for volume in pod["spec"]["volumes"] if "projected" in volume]
 
 

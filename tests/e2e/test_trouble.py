@@ -5,13 +5,14 @@ from collections.abc import Callable
 from tests import natural_keys
 from tests.e2e.installation import Installation
 from tests.e2e.node.node import Node
-from tests.e2e.whole_session import LIBRARY, WholeSession
+from tests.e2e.whole_session import GPUS, LIBRARY, WholeSession
 from tests.local_runs import wait_until
 
 
 def test_a_session_whose_workers_die_ends_like_an_undisturbed_one(
     whole_session: WholeSession, install: Callable[[str], Installation], node: Node
 ) -> None:
+    node.set_gpus(GPUS)
     troubled = install("troubled")
     with troubled.api() as api:
         session = api.begin(LIBRARY)
