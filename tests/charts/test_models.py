@@ -55,3 +55,9 @@ def test_evaluations_own_claim_is_filled_unless_nothing_is_trained() -> None:
     assert len(jobs(EVALUATION)) == 1
     assert jobs(merged(EVALUATION, SWITCHES["untrained"])) == []
     assert jobs(merged(EVALUATION, {"models": {"existingClaim": "weights"}})) == []
+
+
+def test_what_a_job_that_failed_said_can_be_read() -> None:
+    for component in ("models", "samples"):
+        (job,) = jobs(EVALUATION, component)
+        assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"

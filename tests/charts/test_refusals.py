@@ -42,6 +42,7 @@ def test_a_typo_is_refused_with_its_place(path: str) -> None:
     ("path", "value"),
     [
         ("images.api.digest", "latest"),
+        ("images.api.repository", "registry.example/trainyard-api:0.1.0"),
         ("images.pullPolicy", "Sometimes"),
         ("images.pullSecrets", ["Registry"]),
         ("database.existingSecret", "Postgres"),
@@ -96,6 +97,21 @@ def test_monitoring_asks_for_a_token() -> None:
     assert (
         "serviceMonitor.token.existingSecret is not set. Name the Secret whose key token has a reader's token" in said
     )
+
+
+def test_monitoring_asks_for_a_token_where_the_tokens_are_not_the_evaluations() -> None:
+    values = merged(EVALUATION, {"tokens": LEAST["tokens"], "serviceMonitor": {"enabled": True}})
+    assert "serviceMonitor.token.existingSecret is not set." in refusal(values)
+
+
+@pytest.mark.parametrize("key", ["runAsUser", "runAsGroup"])
+def test_a_user_that_is_taken_away_is_not_taken_for_root(key: str) -> None:
+    assert f"missing property '{key}'" in refusal(merged(LEAST, {"security": {key: None}}))
+
+
+@pytest.mark.parametrize("repository", ["trainyard-api", "localhost:5000/trainyard-api", "registry.example/a/b-c_d"])
+def test_a_repository_may_name_its_registry(repository: str) -> None:
+    assert render(merged(LEAST, {"images": {"api": {"repository": repository}}})).text.count(f"{repository}:0.1.0") == 3
 
 
 def test_an_ingress_asks_for_a_host() -> None:

@@ -24,9 +24,10 @@
 {{- if not .Values.models.existingClaim }}
 - models.existingClaim is not set. Name a PersistentVolumeClaim for the networks' weights; models.download.enabled=true fills it. {{ $or }}
 {{- end }}
-{{- if and .Values.serviceMonitor.enabled (not .Values.serviceMonitor.token.existingSecret) }}
-- serviceMonitor.token.existingSecret is not set. Name the Secret whose key {{ .Values.serviceMonitor.token.key }} has a reader's token, alone; without one the API shows no metrics.
 {{- end }}
+{{- $tokensMade := include "trainyard.isMade" (dict "root" . "section" .Values.tokens) }}
+{{- if and .Values.serviceMonitor.enabled (not .Values.serviceMonitor.token.existingSecret) (not $tokensMade) }}
+- serviceMonitor.token.existingSecret is not set. Name the Secret whose key {{ .Values.serviceMonitor.token.key }} has a reader's token, alone; without one the API shows no metrics.
 {{- end }}
 {{- end -}}
 
