@@ -67,7 +67,7 @@ def test_64_gpus_are_given_out_by_kueue(tmp_path: Path) -> None:
     taken = render(EXAMPLES["gpu-64-kueue"]).settings(tmp_path)
     for name in ("embed", "detect"):
         step = taken.step(name)
-        assert (step.parallelism, step.kueue_queue, step.shared_memory) == (64, "trainyard-gpu", "8Gi")
+        assert (step.parallelism, step.kueue_queue) == (64, "trainyard-gpu")
         assert step.resources.limits["nvidia.com/gpu"] == "1"
         assert [toleration.key for toleration in step.tolerations] == ["nvidia.com/gpu"]
         assert step.node_selector == {"nvidia.com/gpu.present": "true"}
