@@ -36,7 +36,7 @@ class ControlPlane(Kubectl):
 
     def __init__(self, folder: Path, address: str = LOOPBACK) -> None:
         self._processes = ProcessGroup(folder / "state", folder / "logs")
-        self.place = Place(folder / "state", *_free_ports(3), address)
+        self.place = Place(folder / "state", *_free_ports(3), address=address)
         self.authority = Authority(self.place.folder / "pki")
         self.admin = self._kubeconfig("admin", "admin", MASTERS)
         super().__init__(self.admin, self.place.folder / "kubectl")

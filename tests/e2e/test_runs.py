@@ -31,7 +31,7 @@ with runs.run() as run:
 def test_a_run_that_is_killed_leaves_nothing(sent: signal.Signals) -> None:
     with started() as (starter, run):
         starter.send_signal(sent)
-        starter.wait()
+        wait_until(lambda: starter.poll() is not None, "its starter to end")
         wait_until(lambda: not left(run), "the run to be removed")
 
 
@@ -60,7 +60,13 @@ def test_what_is_mounted_in_a_run_is_not_seen_outside() -> None:
 @contextmanager
 def started() -> Iterator[tuple[subprocess.Popen[str], Run]]:
     command = [sys.executable, "-c", STARTER, INSIDE]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as starter:
+    with subprocess.Popen(
+        command,
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored by what a shell starts with &
+    ) as starter:
         try:
             assert starter.stdout is not None
             run = Run(starter.stdout.readline().strip())

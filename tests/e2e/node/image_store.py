@@ -67,16 +67,21 @@ class _Containerd:
 
     def bring(self, images: Sequence[Image], archive: Path) -> None:
         """Those that lack are read in, one after another for the disk's sake; others than these are dropped."""
-        known = set(self._said("images", "list", "--quiet").split())
-        wanted = {image.reference for image in images}
+        unpacked = self._unpacked()
         for image in images:
-            if image.reference not in known:
+            if image.reference not in unpacked:
                 with step(f"  {image.reference}"):
                     self._save(image, archive)
                     self._said("images", "import", str(archive))
                     archive.unlink()
-        if dropped := known - wanted:
+        known = self._said("images", "list", "--quiet").split()
+        if dropped := set(known) - {image.reference for image in images}:
             self._said("images", "remove", "--sync", *dropped)
+
+    def _unpacked(self) -> set[str]:
+        """References of whole images; one whose reading was interrupted is known too, but not unpacked."""
+        rows = [line.split() for line in self._said("images", "check").splitlines()[1:]]
+        return {row[0] for row in rows if row[-1] == "true"}  # --quiet gives the others too
 
     def _save(self, image: Image, archive: Path) -> None:
         """Without the layers that are here already, if those are most of it: so new code costs seconds."""

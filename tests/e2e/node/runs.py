@@ -51,10 +51,10 @@ def run() -> Iterator[Run]:
 
 
 def sweep() -> None:
-    """Remove what killed runs left."""
+    """Remove what killed runs left; each has a lock for as long as it has anything."""
     _runs().mkdir(parents=True, exist_ok=True)
-    names = cgroups.names(PREFIX) | {path.stem for path in _runs().glob(f"{PREFIX}*")}
-    for left in map(Run, sorted(names)):
+    for lock in sorted(_runs().glob(f"{PREFIX}*.lock")):
+        left = Run(lock.stem)
         with suppress(BlockingIOError), _claimed(left):  # else it is alive
             remove(left)
 
@@ -62,11 +62,11 @@ def sweep() -> None:
 def remove(left: Run) -> None:
     cgroups.remove(left.name)
     shutil.rmtree(left.folder, ignore_errors=True)
-    left.lock.unlink(missing_ok=True)
     if not cgroups.names(PREFIX):  # nobody else's namespace has them
         for folder in COVERED:
             with suppress(OSError):  # the machine has its own use for it
                 Path(folder).rmdir()
+    left.lock.unlink(missing_ok=True)
 
 
 @contextmanager
