@@ -6,6 +6,7 @@
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -58,10 +59,13 @@ def address() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    folder = tmp_path_factory.mktemp("postgres")
-    with postgres(address, folder / "data", Authority(folder / "pki")) as server:
-        yield server
+def postgres_server(address: str) -> Iterator[PostgresServer]:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o711)  # under root PostgreSQL's own uid passes, and keeps all it has in here
+        data = Path(folder) / "data"
+        data.mkdir(mode=0o711)
+        with postgres(address, data, Authority(Path(folder) / "pki")) as server:
+            yield server
 
 
 @pytest.fixture(scope="session")
