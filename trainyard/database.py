@@ -178,7 +178,8 @@ def migrate(url: str) -> str | None:
     Several processes may call it at once: an advisory lock queues them. Workers may go on meanwhile: a table that they
     keep in use is waited for so long that nobody behind it has to wait for long, then lock_timed_out says so.
     """
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args=CONNECT_ARGUMENTS)
+    sa.event.listen(engine, "connect", _notice_dead_client)  # the locks below are everybody's
     try:
         with engine.begin() as connection:
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})

@@ -261,7 +261,7 @@ class AttemptTotals:
     done: int
     failed: int
     seconds: float  # from the first claim to the last commit
-    worker_seconds: float  # each shard's, from its claim to its last commit, added up
+    worker_seconds: float = 0.0  # each shard's, from its claim to its last commit, added up
 
 
 TOTALS = """

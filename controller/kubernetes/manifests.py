@@ -16,6 +16,7 @@ COME_BACK, WRONG_CONFIGURATION = 75, 78  # how workers exit: EX_TEMPFAIL and EX_
 TRIES_AGAIN = 2  # of a shard within an attempt: enough to fail by name one image that kills its workers
 LOST_NODE_SECONDS = 60
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+LOADERS = "TRAINYARD_LOADERS"
 CA_FOLDER = "/etc/trainyard/database-ca"
 
 # A shard that failed for good ends the attempt at once, as it does on one machine. What the others committed stays,
@@ -185,9 +186,17 @@ def _environment(settings: KubernetesSettings, step: StepSettings) -> list[Manif
         "TRAINYARD_QDRANT_API_KEY": settings.qdrant_api_key,
     }
     return [
+        *_loaders(step),
         *({"name": name, "value": value} for name, value in sorted({**plain, **step.env}.items())),
         *({"name": name, "valueFrom": {"secretKeyRef": _secret_key(key)}} for name, key in secret.items() if key),
     ]
+
+
+def _loaders(step: StepSettings) -> list[Manifest]:
+    """Without a limit of CPUs a worker sees all of its node's, and would fill its memory with a decoder for each."""
+    if "cpu" not in step.resources.requests or "cpu" in step.resources.limits or LOADERS in step.env:
+        return []
+    return [{"name": LOADERS, "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1"}}}]
 
 
 def _secret_key(secret: SecretKey) -> Mapping[str, str]:

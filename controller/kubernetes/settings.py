@@ -20,7 +20,14 @@ VARIABLE = "TRAINYARD_KUBERNETES_SETTINGS"
 
 # Set by other keys of the file, or by Kubernetes: a second value would win over those without a word.
 RESERVED_ENV = frozenset(
-    {"TRAINYARD_DATABASE_URL", "TRAINYARD_QDRANT_URL", "TRAINYARD_QDRANT_API_KEY", "JOB_COMPLETION_INDEX"}
+    {
+        "TRAINYARD_DATABASE_URL",
+        "TRAINYARD_QDRANT_URL",
+        "TRAINYARD_QDRANT_API_KEY",
+        "PGSSLMODE",
+        "PGSSLROOTCERT",
+        "JOB_COMPLETION_INDEX",
+    }
 )
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"

@@ -114,10 +114,15 @@ def load_insightface(models_dir: Path, device: str, expect: ModelCard | None = N
     from insightface.model_zoo.arcface_onnx import ArcFaceONNX
     from insightface.model_zoo.scrfd import SCRFD
 
-    chosen = providers(device)
-    detector = SCRFD(str(pair.detector), _session(pair.detector, chosen), static_shape_sessions=False)
-    recogniser = ArcFaceONNX(str(pair.recogniser), _session(pair.recogniser, chosen))
-    return InsightFaceEngine(detector, recogniser, card, device if len(chosen) > 1 else "cpu")
+    sessions = [_session(path, providers(device)) for path in (pair.detector, pair.recogniser)]
+    detector = SCRFD(str(pair.detector), sessions[0], static_shape_sessions=False)
+    recogniser = ArcFaceONNX(str(pair.recogniser), sessions[1])
+    return InsightFaceEngine(detector, recogniser, card, "cuda" if all(map(_is_on_cuda, sessions)) else "cpu")
+
+
+def _is_on_cuda(session: Any) -> bool:
+    """What was asked for says little: a CUDA provider that cannot be loaded is left out with a line in the log."""
+    return "CUDAExecutionProvider" in session.get_providers()
 
 
 def _session(path: Path, chosen: list[Any]) -> Any:

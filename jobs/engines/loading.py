@@ -1,5 +1,6 @@
 """Which networks a session uses, and loading them once in a process."""
 
+import logging
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -7,10 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from jobs.engines import ClipEngine, FaceEngine, FaceThresholds, ModelCard
-from jobs.engines.devices import choose_device
+from jobs.engines.devices import DeviceMissing, choose_device
 from jobs.engines.download import INSIGHTFACE, is_downloaded
 from jobs.engines.weights import require_card
 from trainyard.settings import Settings
+
+log = logging.getLogger(__name__)
 
 E = TypeVar("E", ClipEngine, FaceEngine)
 
@@ -48,10 +51,23 @@ class Engines:
         if engine == "insightface":
             from jobs.engines.insightface import load_insightface
 
-            return load_insightface(self.settings.models_path, self.device, expect)
+            loaded = load_insightface(self.settings.models_path, self.device, expect)
+            if self.device == "cuda" and loaded.device != "cuda":
+                self._say_slow(loaded.device)
+            return loaded
         from jobs.engines.dlib import load_dlib
 
         return load_dlib(expect)
+
+    def _say_slow(self, device: str) -> None:
+        """Raises DeviceMissing where CUDA was asked for by name."""
+        message = (
+            f"onnxruntime cannot use CUDA here, so InsightFace would run on the {device}: it needs the package "
+            "onnxruntime-gpu in place of onnxruntime, and CUDA's libraries (in the image, FLAVOUR=cuda)"
+        )
+        if self.settings.device == "cuda":
+            raise DeviceMissing(message)
+        log.warning("%s.", message)
 
 
 def choose_face_engine(wanted: str, models_dir: Path) -> str:

@@ -12,9 +12,12 @@ from insightface.data import get_image
 from numpy.typing import NDArray
 from PIL import Image
 
+from jobs.engines.devices import DeviceMissing
 from jobs.engines.insightface import InsightFaceEngine, load_insightface
+from jobs.engines.loading import Engines
 from jobs.engines.weights import BUFFALO_FILES, ModelMissing
 from tests.fake_onnx import marked_picture, write_fake_pair
+from trainyard.settings import Settings
 
 MODEL_DIR = Path(os.environ.get("TRAINYARD_MODEL_DIR", "/nonexistent"))
 
@@ -36,6 +39,26 @@ def crops() -> NDArray[np.uint8]:
     """(8, 112, 112, 3): pieces of a real photo."""
     photo = get_image("t1")[..., ::-1]
     return np.stack([photo[200:312, left : left + 112] for left in range(0, 8 * 112, 112)])
+
+
+@pytest.fixture
+def cuda_for_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where onnxruntime is the build without CUDA, or CUDA's libraries are not there for it."""
+    monkeypatch.setattr("jobs.engines.loading.choose_device", lambda wanted: "cuda")
+
+
+@pytest.mark.usefixtures("cuda_for_torch_alone")
+def test_faces_on_the_cpu_are_refused_where_cuda_was_asked_for_by_name(models_dir: Path) -> None:
+    engines = Engines(Settings(model_dir=models_dir, device="cuda"))
+    with pytest.raises(DeviceMissing, match="onnxruntime cannot use CUDA here"):
+        engines.face("insightface")
+
+
+@pytest.mark.usefixtures("cuda_for_torch_alone")
+def test_faces_on_the_cpu_of_a_machine_with_cuda_are_told(models_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    engine = Engines(Settings(model_dir=models_dir)).face("insightface")
+    assert engine.device == "cpu"
+    assert "onnxruntime cannot use CUDA here" in caplog.text
 
 
 def test_planted_faces_come_back_where_they_were_planted(engine: InsightFaceEngine) -> None:

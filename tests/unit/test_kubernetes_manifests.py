@@ -252,6 +252,10 @@ def test_the_fullest_settings_file() -> None:
                             "imagePullPolicy": "Always",
                             "command": COMMAND,
                             "env": [
+                                {
+                                    "name": "TRAINYARD_LOADERS",
+                                    "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu", "divisor": "1"}},
+                                },
                                 {"name": "HOME", "value": "/tmp/home"},
                                 {"name": "PGSSLMODE", "value": "verify-full"},
                                 {"name": "PGSSLROOTCERT", "value": "/etc/trainyard/database-ca/ca.crt"},
@@ -299,6 +303,26 @@ def test_the_fullest_settings_file() -> None:
             },
         },
     }
+
+
+@pytest.mark.parametrize(
+    ("resources", "env"),
+    [
+        ({}, {}),
+        ({"requests": {"cpu": 2}, "limits": {"cpu": 4}}, {}),
+        ({"requests": {"cpu": 2}}, {"TRAINYARD_LOADERS": "3"}),
+    ],
+    ids=["nothing-requested", "a-limit", "the-settings-own"],
+)
+def test_loaders_are_as_many_as_requested_cpus_only_where_nothing_else_says(
+    resources: dict[str, Any], env: dict[str, str]
+) -> None:
+    settings = KubernetesSettings.model_validate(
+        {**MINIMAL.model_dump(by_alias=True), "defaults": {"resources": resources, "env": env}}
+    )
+    (container,) = build(settings=settings)["spec"]["template"]["spec"]["containers"]
+    said = [variable.get("value") for variable in container["env"] if variable["name"] == "TRAINYARD_LOADERS"]
+    assert said == list(env.values())
 
 
 def test_a_step_without_settings_of_its_own_looks_like_the_defaults() -> None:
