@@ -1,6 +1,7 @@
 """`trainyard smoke-test`: one session through an installation's API to its end, as `helm test` does."""
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from uuid import uuid4
 
 import typer
 
+from cli.pieces import stop_signals
 from trainyard.settings import BadSetting, load_settings
 
 if TYPE_CHECKING:
@@ -18,11 +20,57 @@ SESSIONS = "/api/v1/training/sessions"
 TOKEN_VARIABLE = "TRAINYARD_TOKEN"
 REQUEST_SECONDS = 30.0
 LOOK_SECONDS = 0.5
+AWAY = (502, 503, 504)  # of the API, or of what stands before it
+MOST_CHARACTERS = 500  # of an answer that is shown
 MOST_FOLDERS = 200  # looked into for one with photos
 
 
 class SmokeTestFailed(Exception):
     """The installation does not do what it is there for; the sentence says how far it came."""
+
+
+class Asking:
+    """Requests until a deadline, again while nobody answers: pods come and go, also in an upgrade."""
+
+    def __init__(self, client: "httpx.Client", deadline: float, stop: threading.Event) -> None:
+        self.client = client
+        self._deadline = deadline
+        self._stop = stop
+        self._said = ""
+
+    @property
+    def over(self) -> bool:
+        return self._stop.is_set() or time.monotonic() > self._deadline
+
+    def json(self, method: str, path: str, **request: Any) -> Any:
+        """The answer's. Raises SmokeTestFailed for a refusal, and when nobody answers in time."""
+        while True:
+            answer, trouble = self._once(method, path, request)
+            if answer is not None:
+                return answer
+            if self.over:
+                raise SmokeTestFailed(f"{method} {path} was not answered in time: {trouble}")
+            if trouble != self._said:
+                typer.echo(f"no answer yet: {trouble}")
+                self._said = trouble
+            self.pause()
+
+    def pause(self) -> None:
+        self._stop.wait(LOOK_SECONDS)
+
+    def _once(self, method: str, path: str, request: dict[str, Any]) -> tuple[Any, str]:
+        import httpx
+
+        try:
+            answer = self.client.request(method, path, **request)
+        except httpx.TransportError as error:
+            return None, str(error) or type(error).__name__
+        if answer.status_code in AWAY:
+            return None, answer.text[:MOST_CHARACTERS]
+        if answer.is_error:
+            said = answer.text[:MOST_CHARACTERS]
+            raise SmokeTestFailed(f"{method} {path} was answered {answer.status_code}: {said}")
+        return answer.json(), ""
 
 
 def smoke_test(
@@ -41,14 +89,14 @@ def smoke_test(
 
     token = _token()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    deadline = time.monotonic() + timeout_seconds
-    with httpx.Client(base_url=url, headers=headers, timeout=REQUEST_SECONDS) as client:
-        try:
-            _await_ready(client, deadline)
-            chosen = folder or _smallest_folder(client)
-            _check(client, _begin(client, chosen), deadline)
-        except httpx.HTTPError as error:
-            raise SmokeTestFailed(f"{url} does not answer: {error or type(error).__name__}.") from error
+    with (
+        stop_signals() as stop,
+        httpx.Client(base_url=url, headers=headers, timeout=REQUEST_SECONDS) as client,
+    ):
+        asking = Asking(client, time.monotonic() + timeout_seconds, stop)
+        asking.json("GET", "/readyz")
+        session = _begin(asking, folder or _smallest_folder(asking))
+        _check(asking, session)
 
 
 def _token() -> str | None:
@@ -67,29 +115,9 @@ def _first_operator(file: Path) -> str:
     return tokens[0]
 
 
-def _await_ready(client: "httpx.Client", deadline: float) -> None:
-    import httpx
-
-    said = ""
-    while True:
-        try:
-            answer = client.get("/readyz")
-            if answer.status_code == 200:
-                return
-            now = answer.text
-        except httpx.TransportError as error:
-            now = str(error) or type(error).__name__
-        if time.monotonic() > deadline:
-            raise SmokeTestFailed(f"The API was not ready in time: {now}")
-        if now != said:
-            typer.echo(f"not ready yet: {now}")
-            said = now
-        time.sleep(LOOK_SECONDS)
-
-
-def _smallest_folder(client: "httpx.Client") -> str:
+def _smallest_folder(asking: Asking) -> str:
     """Of the first ones, that with the fewest photos, which a session does soonest."""
-    counted = ((images["count"], path) for path, images in _folders(client) if images["count"])
+    counted = ((images["count"], path) for path, images in _folders(asking) if images["count"])
     smallest = min(counted, default=None)
     if smallest is None:
         raise SmokeTestFailed(
@@ -100,29 +128,29 @@ def _smallest_folder(client: "httpx.Client") -> str:
     return smallest[1]
 
 
-def _folders(client: "httpx.Client") -> Iterator[tuple[str, dict[str, Any]]]:
+def _folders(asking: Asking) -> Iterator[tuple[str, dict[str, Any]]]:
     waiting: list[str | None] = [None]
     for _ in range(MOST_FOLDERS):
         if not waiting:
             return
         path = waiting.pop(0)
-        inside = _asked(client.get("/api/v1/directories", params={"path": path} if path else {}))
+        inside = asking.json("GET", "/api/v1/directories", params={"path": path} if path else {})
         for directory in inside["directories"]:
             yield directory["path"], directory["images"]
             waiting.append(directory["path"])
 
 
-def _begin(client: "httpx.Client", folder: str) -> int:
+def _begin(asking: Asking, folder: str) -> int:
     """The new session's id; asked for again, it is not begun twice."""
     headers = {"Idempotency-Key": f"smoke-test-{uuid4()}"}
-    session: int = _asked(client.post(SESSIONS, json={"rootPath": folder}, headers=headers))["id"]
+    session: int = asking.json("POST", SESSIONS, json={"rootPath": folder}, headers=headers)["id"]
     typer.echo(f"session {session} of {folder}")
     return session
 
 
-def _check(client: "httpx.Client", session: int, deadline: float) -> None:
-    overall = _until_ended(client, session, deadline)
-    summary = _asked(client.get(f"{SESSIONS}/{session}"))
+def _check(asking: Asking, session: int) -> None:
+    overall = _until_ended(asking, session)
+    summary = asking.json("GET", f"{SESSIONS}/{session}")
     images = summary["images"]
     typer.echo(f"session {session}: {overall}, {images}")
     if overall != "completed":
@@ -132,13 +160,13 @@ def _check(client: "httpx.Client", session: int, deadline: float) -> None:
         raise SmokeTestFailed(f"Session {session} found no photo that can be read. Name a folder with --folder.")
 
 
-def _until_ended(client: "httpx.Client", session: int, deadline: float) -> str:
+def _until_ended(asking: Asking, session: int) -> str:
     """Its last status; every change is said, and a number that falls is a failure."""
     from trainyard.lifecycle import ENDED
 
     said, before = "", 0.0
     while True:
-        progress = _asked(client.get(f"{SESSIONS}/{session}/progress-unified"))
+        progress = asking.json("GET", f"{SESSIONS}/{session}/progress-unified")
         overall, percentage = progress["overallStatus"], progress["overallProgress"]["percentage"]
         now = _line(progress)
         if now != said:
@@ -148,11 +176,11 @@ def _until_ended(client: "httpx.Client", session: int, deadline: float) -> str:
             raise SmokeTestFailed(f"Session {session} showed {percentage} % as {overall}, after {before} %.")
         if overall in ENDED:
             return str(overall)
-        if time.monotonic() > deadline:
-            client.post(f"{SESSIONS}/{session}/cancel")
+        if asking.over:
+            asking.json("POST", f"{SESSIONS}/{session}/cancel")
             raise SmokeTestFailed(f"Session {session} did not end in time, and was cancelled. At last: {now}")
         before = percentage
-        time.sleep(LOOK_SECONDS)
+        asking.pause()
 
 
 def _line(progress: dict[str, Any]) -> str:
@@ -160,10 +188,3 @@ def _line(progress: dict[str, Any]) -> str:
     phases = ", ".join(f"{name} {phase['status']}" for name, phase in progress["phases"].items())
     why = f"; waiting: {waiting['code']}: {waiting['message']}" if waiting else ""
     return f"{progress['overallProgress']['percentage']} % {progress['overallStatus']} ({phases}){why}"
-
-
-def _asked(answer: "httpx.Response") -> Any:
-    if answer.is_error:
-        said = answer.text[:500]
-        raise SmokeTestFailed(f"{answer.request.method} {answer.url.path} was answered {answer.status_code}: {said}")
-    return answer.json()

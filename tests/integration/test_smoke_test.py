@@ -101,8 +101,8 @@ def test_a_session_that_does_not_end_is_cancelled(smoke_test: Try, server: Serve
 def test_an_api_that_is_not_there_is_waited_for_and_told(smoke_test: Try) -> None:
     code, out, err = smoke_test("--timeout-seconds", "1", url="http://127.0.0.1:1")
     assert code == 1
-    assert out.startswith("not ready yet: ")
-    assert err.startswith("The API was not ready in time: ")
+    assert out.startswith("no answer yet: ")
+    assert err.startswith("GET /readyz was not answered in time: ")
 
 
 def test_without_a_token_the_refusal_is_told(smoke_test: Try, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
