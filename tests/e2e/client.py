@@ -5,6 +5,7 @@ from typing import Any, Self
 
 import httpx
 
+from tests.e2e.forwarding import Forward
 from tests.local_runs import wait_until
 from trainyard.lifecycle import ENDED
 
@@ -13,11 +14,15 @@ LONGEST_SESSION_SECONDS = 600.0  # on two cores, with much else to do
 
 
 class Api:
-    """Requests with an operator's token. What only looks is asked again while no pod answers."""
+    """Requests with an operator's token. What only looks is asked again while no pod answers.
 
-    def __init__(self, url: str, token: str) -> None:
+    `forward` is the way where there is no other; it ends with a pod, and is found anew.
+    """
+
+    def __init__(self, url: str, token: str, forward: Forward | None = None) -> None:
         self.url = url
         self.token = token
+        self._forward = forward
         self.client = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
 
     def __enter__(self) -> Self:
@@ -25,6 +30,8 @@ class Api:
 
     def __exit__(self, *_: object) -> None:
         self.client.close()
+        if self._forward:
+            self._forward.close()
 
     def get(self, path: str) -> Any:
         """The answer's JSON."""
@@ -34,11 +41,17 @@ class Api:
         try:
             answer = self.client.get(path)
         except httpx.TransportError:  # a pod that goes; its Service knows of it a moment later
+            self.renew()
             return None
         if answer.status_code in (502, 503):
             return None
         assert answer.is_success, answer.text
         return answer.json()
+
+    def renew(self) -> None:
+        if self._forward:
+            self.url = self._forward.renew()
+            self.client.base_url = httpx.URL(self.url)
 
     def post(self, path: str, *, key: str | None = None, **body: Any) -> httpx.Response:
         return self.client.post(path, json=body or None, headers={"Idempotency-Key": key} if key else {})

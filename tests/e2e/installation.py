@@ -12,6 +12,7 @@ import yaml
 
 from tests.cluster.binaries import binary
 from tests.e2e.client import Api
+from tests.e2e.forwarding import Forward
 from tests.local_runs import wait_until
 from trainyard.database import Database
 from trainyard.vectors import Vectors
@@ -29,6 +30,7 @@ class HelmFailed(Exception):
 
 class Cluster(Protocol):
     kubeconfig: Path
+    folder: Path | None
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str: ...
 
@@ -135,9 +137,13 @@ class Installation:
         return self.cluster.get(*what, f"--namespace={self.namespace}")
 
     def api(self) -> Api:
-        """By its Service's address, which both replicas answer at."""
+        """By its Service's address, which both replicas answer at, where this machine is a node."""
         spec = self.get("service", f"{RELEASE}-api")["spec"]
-        return Api(f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}", self.token)
+        port = spec["ports"][0]["port"]
+        if self.cluster.folder:
+            return Api(f"http://{spec['clusterIP']}:{port}", self.token)
+        forward = Forward(self.cluster.kubeconfig, self.namespace, f"{RELEASE}-api", port)
+        return Api(forward.renew(), self.token, forward)
 
     def status(self, resource: str) -> dict[str, Any]:
         return dict(self.get("trainingsession", resource).get("status", {}))

@@ -38,14 +38,9 @@ def test_workers_run_at_the_restricted_level_and_hold_no_token(whole_session: Wh
     installation = whole_session.installation
     namespace = installation.cluster.get("namespace", installation.namespace)
     assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
-    pods = installation.pods(f"app.kubernetes.io/component=worker,trainyard.dev/session={whole_session.id}")
-    assert {pod["metadata"]["labels"]["trainyard.dev/step"] for pod in pods} == {
-        "discover",
-        "embed",
-        "detect",
-        "cluster",
-    }
-    assert [mounted for pod in pods for mounted in _tokens(pod)] == []
+    steps = {pod["metadata"]["labels"]["trainyard.dev/step"] for pod in whole_session.pods}
+    assert steps == {"discover", "embed", "detect", "cluster"}
+    assert [mounted for pod in whole_session.pods for mounted in _tokens(pod)] == []
 
 
 def _tokens(pod: dict[str, Any]) -> list[str]:

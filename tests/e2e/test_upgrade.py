@@ -1,11 +1,10 @@
 """Another version comes while a session runs, goes again, and in the end the whole installation goes."""
 
 from tests.e2e.installation import RELEASE, Installation
-from tests.e2e.test_operations import names
+from tests.e2e.test_operations import API, CONTROLLER, names
 from tests.local_runs import wait_until
 from trainyard.database import check_schema
 
-API = "app.kubernetes.io/component=api"
 LATER = "9999"  # the schema's version that the -next images bring; see tests/e2e/images.py
 
 
@@ -42,9 +41,9 @@ def test_an_uninstall_in_the_middle_leaves_photos_rows_and_resources(installatio
     photos = sorted(installation.photos.rglob("*"))
     with installation.api() as api:
         session = api.begin("/photos/left")
-        api.is_under_way(session, "faceDetection")
+        installation.worker_at_work(session, "embed")
     installation.uninstall()
-    assert names(installation, "app.kubernetes.io/managed-by=Helm") == set()
+    wait_until(lambda: not names(installation, API) | names(installation, CONTROLLER), "the pods to be gone")
     assert sorted(installation.photos.rglob("*")) == photos
     assert installation.rows("SELECT count(*) AS n FROM training_sessions WHERE id = :id", id=session)[0].n == 1
     assert installation.get("crd", "trainingsessions.trainyard.dev")["spec"]["group"] == "trainyard.dev"

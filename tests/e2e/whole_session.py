@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests import natural_keys
 from tests.e2e.client import Api
-from tests.e2e.installation import Installation
+from tests.e2e.installation import WORKERS, Installation
 from tests.e2e.node.node import Node
 from tests.e2e.witness import Witness, watching
 from tests.local_runs import wait_until
@@ -37,6 +37,7 @@ class WholeSession:
     summary: dict[str, Any]
     waited: Waited
     witness: Witness
+    pods: list[dict[str, Any]]  # its workers', as long as their Jobs are kept
     keys: dict[str, Any]  # tests/natural_keys.py
 
 
@@ -50,7 +51,9 @@ def run_whole_session(installation: Installation, node: Node, page: Page) -> Who
             node.set_gpus(GPUS)
             summary = api.completed(session)
             installation.kubectl("wait", f"ts/{resource}", "--for=condition=Complete", "--timeout=15s")
-    return WholeSession(installation, session, summary, waited, witness, natural_keys.everything(installation))
+    pods = installation.pods(f"{WORKERS},trainyard.dev/session={session}")
+    keys = natural_keys.everything(installation)
+    return WholeSession(installation, session, summary, waited, witness, pods, keys)
 
 
 def _waited(installation: Installation, api: Api, session: int, page: Page) -> Waited:
