@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Error, expect, sync_playwright
+from playwright.sync_api import Browser
 
 from local.demo_photos import PEOPLE, gather
 from tests.cluster.certificates import Authority
@@ -21,11 +21,10 @@ from tests.e2e.node.node import Node
 from tests.e2e.stores.postgres import PostgresServer, postgres
 from tests.e2e.stores.qdrant import qdrant
 from tests.e2e.whole_session import GPUS, WholeSession, run_whole_session
-from tests.page.browsing import fail_without_browser, launch_options
+from tests.page.browsing import open_browser
 
 KEY = "a-key-of-qdrant"
 SOME = ("paused", "cancelled", "replaced", "upgraded", "left")  # folders of sixteen photos, each for one session
-WAIT_MILLISECONDS = 60_000
 
 
 @pytest.fixture(scope="session")
@@ -109,11 +108,5 @@ def installation(whole_session: WholeSession, node: Node) -> Installation:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=WAIT_MILLISECONDS)
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(**launch_options())
-        except Error as error:
-            fail_without_browser(error)
+    with open_browser() as browser:
         yield browser
-        browser.close()

@@ -4,17 +4,20 @@ import os
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, expect, sync_playwright
 
 from tests.engines import FakeEngines
 from tests.local_runs import LONGEST_WAIT_SECONDS
 from tests.served import Served
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+WAIT_MILLISECONDS = 60_000  # on a machine with much else to do
 AN_ANSWER = "Failed to load resource"  # how the console speaks of 401 or of a server that is away
 
 
@@ -28,6 +31,22 @@ def launch_options() -> dict[str, Any]:
 def _answers(name: str) -> bool:
     """Some systems have a script of that name which only says what to install."""
     return shutil.which(name) is not None and subprocess.run([name, "--version"], capture_output=True).returncode == 0
+
+
+def fail_without_browser(error: Exception) -> None:
+    pytest.fail(f"No browser could be started, which these tests look at the page with. Type: make test-page\n{error}")
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    expect.set_options(timeout=WAIT_MILLISECONDS)
+    with sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(**launch_options())
+        except Error as error:
+            fail_without_browser(error)
+        yield browser
+        browser.close()
 
 
 class Witness:
@@ -113,7 +132,3 @@ def bars(page: Page) -> dict[str, str]:
     """The phases' labels by what stands before the colon."""
     labels = page.locator(".phase-label").all_inner_texts()
     return dict(label.split(": ") for label in labels)
-
-
-def fail_without_browser(error: Exception) -> None:
-    pytest.fail(f"No browser could be started, which these tests look at the page with. Type: make test-page\n{error}")

@@ -6,27 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.libraries import write_broken, write_photos
 from tests.local_runs import data_directory
-from tests.page.browsing import Witness, fail_without_browser, launch_options
+from tests.page.browsing import WAIT_MILLISECONDS, Witness, open_browser
 from tests.served import Served, served
 
-WAIT_MILLISECONDS = 60_000  # on a machine with much else to do
 SETTINGS: dict[str, Any] = {"progress_weights": "30/65/5", "loaders": 1, "face_engine": "insightface"}
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=WAIT_MILLISECONDS)
-    with sync_playwright() as playwright:
-        try:
-            browser = playwright.chromium.launch(**launch_options())
-        except Error as error:
-            fail_without_browser(error)
+    with open_browser() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
