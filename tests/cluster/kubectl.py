@@ -21,11 +21,17 @@ class Kubectl:
         self.kubeconfig = kubeconfig
         self._cache = cache
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, kubeconfig: Path | None = None) -> str:
+    def kubectl(
+        self,
+        *arguments: str,
+        stdin: str | None = None,
+        kubeconfig: Path | None = None,
+        seconds: float = CALL_SECONDS,
+    ) -> str:
         """What kubectl printed, called by this kubeconfig or another. Raises KubectlFailed."""
         who = [f"--kubeconfig={kubeconfig or self.kubeconfig}", f"--cache-dir={self._cache}"]
         command = [str(binary("kubectl")), *who, *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=CALL_SECONDS)
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=seconds)
         if done.returncode:
             raise KubectlFailed(done.stderr.strip())
         return done.stdout

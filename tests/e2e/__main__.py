@@ -4,6 +4,7 @@ KUBECONFIG names one; CLUSTER=kind makes one by kind; else, as root on Linux, th
 What was made is gone afterwards, however this ends; the images stay in the cache.
 """
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -23,6 +24,7 @@ INTERRUPTED = 130
 
 def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, _stop)
+    os.environ.pop("PYTEST_ADDOPTS", None)  # these tests share one cluster, and go one after another
     chosen = arguments if any(argument.startswith(TESTS) for argument in arguments) else [TESTS, *arguments]
     try:
         return clusters.call([sys.executable, "-m", "pytest", "-p", "tests.e2e.node.reporting", *chosen])

@@ -1,5 +1,6 @@
 """buildah, with a store of its own in the cache: there the layers of images stay from one build to the next."""
 
+import ast
 import fcntl
 import json
 import os
@@ -68,11 +69,13 @@ def _network(folder: Path) -> list[str]:
 
 
 def _pip_settings() -> Iterator[str]:
+    found = {}  # of several places that name an option pip lists the one that counts last
     for line in _pip("config", "list").splitlines():
         name, _, value = line.partition("=")
         option = name.rpartition(".")[2].removeprefix("default-")
         if option in PIP_OPTIONS:
-            yield f"{option} = {' '.join(value.strip(chr(39)).split())}"
+            found[option] = " ".join(ast.literal_eval(value).split())
+    yield from (f"{option} = {value}" for option, value in found.items())
     bundle = os.environ.get("PIP_CERT") or CERTIFICATES / "ca-certificates.crt"
     if Path(bundle).is_relative_to(CERTIFICATES) and Path(bundle).exists():
         yield f"cert = {bundle}"

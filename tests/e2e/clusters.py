@@ -32,6 +32,7 @@ def call(command: list[str]) -> int:
         return kind.call(_built_images(), command)
     launch.check_machine()
     launch.build_programs()
+    launch.check_disk()
     images = _built_images()
     return launch.call(images, next(image for image in images if image.name == BASE), command)
 

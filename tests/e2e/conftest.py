@@ -21,7 +21,7 @@ from tests.e2e.node.node import Node
 from tests.e2e.stores.postgres import PostgresServer, postgres
 from tests.e2e.stores.qdrant import qdrant
 from tests.e2e.whole_session import GPUS, WholeSession, run_whole_session
-from tests.page.browsing import open_browser
+from tests.page.browsing import WAIT_MILLISECONDS, open_browser
 
 KEY = "a-key-of-qdrant"
 SOME = ("paused", "cancelled", "replaced", "upgraded", "left")  # folders of sixteen photos, each for one session
@@ -96,6 +96,7 @@ def install(
 @pytest.fixture(scope="session")
 def whole_session(install: Callable[[str], Installation], node: Node, browser: Browser) -> WholeSession:
     with browser.new_context() as context:
+        context.set_default_timeout(WAIT_MILLISECONDS)
         return run_whole_session(install("calm"), node, context.new_page())
 
 

@@ -4,14 +4,16 @@ import secrets
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 import yaml
 
 from tests.cluster.binaries import binary
-from tests.e2e.client import Api
+from tests.e2e.client import LONGEST_SESSION_SECONDS, Api
 from tests.e2e.forwarding import Forward
 from tests.local_runs import wait_until
 from trainyard.database import Database
@@ -20,6 +22,7 @@ from trainyard.vectors import Vectors
 CHART = Path(__file__).parents[2] / "charts/trainyard"
 RELEASE = "trainyard"
 HELM_SECONDS = 300
+VOLUMES = ("photos", "models")
 GPU = "nvidia.com/gpu"
 WORKERS = "app.kubernetes.io/component=worker"
 
@@ -32,7 +35,7 @@ class Cluster(Protocol):
     kubeconfig: Path
     folder: Path | None
 
-    def kubectl(self, *arguments: str, stdin: str | None = None) -> str: ...
+    def kubectl(self, *arguments: str, seconds: float = ...) -> str: ...
 
     def get(self, *arguments: str) -> dict[str, Any]: ...
 
@@ -71,7 +74,7 @@ class Installation:
         """What an operator has before: a namespace at the restricted level, volumes, and secrets."""
         labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
         self.cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": _meta(self.namespace, labels)})
-        for name, path in {"photos": self.photos, "models": self.photos.parent / "models"}.items():
+        for name, path in zip(VOLUMES, (self.photos, self.photos.parent / "models"), strict=True):
             path.mkdir(exist_ok=True)
             self.cluster.create(_volume(self.namespace, name, path))
             self.cluster.create(_claim(self.namespace, name), self.namespace)
@@ -98,12 +101,13 @@ class Installation:
             "jobs": {
                 "defaults": {
                     "parallelism": 2,
-                    "env": {"TRAINYARD_EMBED_BATCH": "4", "TRAINYARD_DETECT_BATCH": "2", "TRAINYARD_DEVICE": "cpu"},
+                    "env": {"TRAINYARD_EMBED_BATCH": "4", "TRAINYARD_DETECT_BATCH": "1", "TRAINYARD_DEVICE": "cpu"},
                     "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "4Gi"}},
                     "terminationGracePeriodSeconds": 30,
                 },
                 "steps": {step: _with_gpu() for step in ("embed", "detect")},
             },
+            "networkPolicy": {"egress": {"qdrant": {"ports": [urlsplit(self.stores.qdrant_url).port]}}},
             "test": {"folder": "/photos/one"},
         }
 
@@ -130,8 +134,9 @@ class Installation:
 
     # Kubernetes' side
 
-    def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        return self.cluster.kubectl(*arguments, f"--namespace={self.namespace}", stdin=stdin)
+    def kubectl(self, *arguments: str) -> str:
+        """What waits says itself for how long, which is less than HELM_SECONDS."""
+        return self.cluster.kubectl(*arguments, f"--namespace={self.namespace}", seconds=HELM_SECONDS)
 
     def get(self, *what: str) -> dict[str, Any]:
         return self.cluster.get(*what, f"--namespace={self.namespace}")
@@ -146,7 +151,9 @@ class Installation:
         return Api(forward.renew(), self.token, forward)
 
     def status(self, resource: str) -> dict[str, Any]:
-        return dict(self.get("trainingsession", resource).get("status", {}))
+        """Empty where there is no such resource yet."""
+        found = self.get("trainingsessions", f"--field-selector=metadata.name={resource}")["items"]
+        return dict(found[0].get("status", {})) if found else {}
 
     def pods(self, selector: str) -> list[dict[str, Any]]:
         return list(self.get("pods", f"--selector={selector}")["items"])
@@ -161,11 +168,11 @@ class Installation:
         """The name of a pod that has a batch in flight, so that its loss is felt."""
 
         def look() -> str | None:
-            busy = {row.worker.split("/")[0] for row in self.rows(IN_FLIGHT, session=session, step=step)}
-            names = [pod["metadata"]["name"] for pod in self.running_workers(session, step)]
-            return next((name for name in names if any(name.startswith(f"{host}-") for host in busy)), None)
+            busy = self.rows(IN_FLIGHT, session=session, step=step)
+            pods = self.running_workers(session, step)
+            return next((pod["metadata"]["name"] for pod in pods if any(_is_its_batch(row, pod) for row in busy)), None)
 
-        found = wait_until(look, f"a worker of {step} with a batch in flight")
+        found = wait_until(look, f"a worker of {step} with a batch in flight", LONGEST_SESSION_SECONDS)
         assert found is not None
         return found
 
@@ -178,14 +185,28 @@ class Installation:
         return self.database.transact(lambda connection: list(connection.execute(sa.text(statement), parameters)))
 
     def close(self) -> None:
+        """What is in a cluster of somebody's is deleted; one of ours goes whole."""
         self.database.close()
         self.vectors.close()
+        if self.cluster.folder is None:
+            volumes = [f"{self.namespace}-{name}" for name in VOLUMES]
+            gone = ("--ignore-not-found", "--wait=false")
+            self.cluster.kubectl("delete", "namespace", self.namespace, *gone)
+            self.cluster.kubectl("delete", "persistentvolume", *volumes, *gone)
 
 
 IN_FLIGHT = """
-    SELECT worker FROM shards JOIN steps USING (session_id, step, attempt)
+    SELECT worker, committed_at FROM shards JOIN steps USING (session_id, step, attempt)
     WHERE session_id = :session AND step = :step AND in_flight IS NOT NULL
 """
+
+
+def _is_its_batch(shard: Any, pod: dict[str, Any]) -> bool:
+    """And not one that a pod of the same index left, which went by the same host name."""
+    name, state = pod["metadata"]["name"], pod["status"]["containerStatuses"][0]["state"]
+    if not name.startswith(f"{shard.worker.split('/')[0]}-") or "running" not in state:
+        return False
+    return bool(shard.committed_at > datetime.fromisoformat(state["running"]["startedAt"]))
 
 
 def _meta(name: str, labels: dict[str, str] | None = None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ def enforced(installation: Installation) -> None:
     deny = {"podSelector": {"matchLabels": {"probe": name}}, "policyTypes": ["Egress"]}
     policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}, "spec": deny}
     installation.cluster.create(policy, installation.namespace)
+    assert reaches(installation, "anything", {"probe": "anything"}, *api_address(installation))
     if reaches(installation, name, {"probe": name}, *api_address(installation)):
         pytest.skip("NetworkPolicies: not enforced here")
 

@@ -1,5 +1,7 @@
 """What an operator and a person at the page do to sessions and pods in the middle of the day."""
 
+import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -59,10 +61,11 @@ def test_controllers_and_apis_are_replaced_while_a_session_runs(installation: In
 def test_an_api_killed_while_it_makes_a_session_makes_one(installation: Installation, node: Node) -> None:
     """The client asks again with the same key, as one does that heard no answer."""
     key = "asked-again-until-it-is-answered"
+    apis = [node.host_pid(installation.namespace, name) for name in names(installation, API)]
     with installation.api() as api, ThreadPoolExecutor() as pool:
         asking = [pool.submit(_ask, api, key) for _ in range(16)]
-        for name in names(installation, API):
-            node.kill(installation.namespace, name)
+        for pid in apis:
+            os.kill(pid, signal.SIGKILL)
         for each in asking:
             each.result()
         answer = wait_until(lambda: _ask(api, key), "an answer")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests import natural_keys
+from tests.e2e.client import LONGEST_SESSION_SECONDS
 from tests.e2e.installation import Installation
 from tests.e2e.node.node import Node
 from tests.e2e.whole_session import GPUS, LIBRARY, WholeSession
@@ -61,4 +62,4 @@ def _is_replaced(installation: Installation, session: int, pod: str) -> None:
         running = names()
         return pod not in running and any(name.startswith(index) for name in running)
 
-    wait_until(look, f"{pod} to be replaced")
+    wait_until(look, f"{pod} to be replaced", LONGEST_SESSION_SECONDS)

@@ -37,7 +37,7 @@ class WholeSession:
     summary: dict[str, Any]
     waited: Waited
     witness: Witness
-    pods: list[dict[str, Any]]  # its workers', as long as their Jobs are kept
+    pods: list[dict[str, Any]]  # its workers'
     keys: dict[str, Any]  # tests/natural_keys.py
 
 
@@ -48,12 +48,18 @@ def run_whole_session(installation: Installation, node: Node, page: Page) -> Who
         resource = f"session-{session}"
         with watching(api, session, lambda: installation.status(resource)) as witness:
             waited = _waited(installation, api, session, page)
+            early = _pods(installation, session)  # a Job is kept for five minutes
             node.set_gpus(GPUS)
             summary = api.completed(session)
             installation.kubectl("wait", f"ts/{resource}", "--for=condition=Complete", "--timeout=15s")
-    pods = installation.pods(f"{WORKERS},trainyard.dev/session={session}")
+    pods = {**early, **_pods(installation, session)}
     keys = natural_keys.everything(installation)
-    return WholeSession(installation, session, summary, waited, witness, pods, keys)
+    return WholeSession(installation, session, summary, waited, witness, list(pods.values()), keys)
+
+
+def _pods(installation: Installation, session: int) -> dict[str, dict[str, Any]]:
+    found = installation.pods(f"{WORKERS},trainyard.dev/session={session}")
+    return {pod["metadata"]["uid"]: pod for pod in found}
 
 
 def _waited(installation: Installation, api: Api, session: int, page: Page) -> Waited:

@@ -14,9 +14,18 @@ TRY_SECONDS = 0.05
 
 def create(name: str) -> None:
     """In every hierarchy, as the kubelet expects its root to be."""
+    for hierarchy in _mounted("cgroup2"):
+        _hand_down(hierarchy)
     for hierarchy in _hierarchies():
         (hierarchy / name).mkdir()
     (_of_processes() / name / PROGRAMS).mkdir()
+
+
+def _hand_down(hierarchy: Path) -> None:
+    """All that version 2 controls here: the kubelet refuses a cgroup that lacks what the machine has."""
+    for controller in (hierarchy / "cgroup.controllers").read_text().split():
+        with suppress(OSError):  # one that is in use elsewhere, which the kubelet can do without
+            (hierarchy / "cgroup.subtree_control").write_text(f"+{controller}")
 
 
 def join(name: str) -> None:
@@ -41,14 +50,21 @@ def remove(name: str) -> None:
 
 
 def _processes(name: str) -> Iterator[int]:
-    for listed in (_of_processes() / name).rglob("cgroup.procs"):
+    for folder in _with_inner(_of_processes() / name):
         with suppress(OSError):  # it went meanwhile
-            yield from map(int, listed.read_text().split())
+            listed = map(int, (folder / "cgroup.procs").read_text().split())
+            yield from filter(None, listed)  # 0 is one of another pid namespace; a signal to 0 would be our own
+
+
+def _with_inner(cgroup: Path) -> list[Path]:
+    """The innermost first."""
+    with suppress(OSError):  # another is removing them
+        return [*sorted(cgroup.rglob("*/"), reverse=True), cgroup]
+    return [cgroup]
 
 
 def _is_removed(cgroup: Path) -> bool:
-    innermost_first = sorted(cgroup.rglob("*/"), reverse=True)
-    for folder in [*innermost_first, cgroup]:
+    for folder in _with_inner(cgroup):
         with suppress(OSError):  # a process is still ending
             folder.rmdir()
     return not cgroup.exists()

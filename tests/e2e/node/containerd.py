@@ -24,6 +24,7 @@ def _config(sandbox_image: str) -> toml.Table:
     runc = {"runtime_type": "io.containerd.runc.v2"}
     cri = {
         "sandbox_image": sandbox_image,
+        "disable_apparmor": True,  # it would load its profile into the machine's kernel, where it stays
         "restrict_oom_score_adj": True,  # without CAP_SYS_RESOURCE no sandbox could have a lower one than ours
         "cni": {"bin_dir": str(PLUGINS), "conf_dir": str(INSIDE / "cni")},
         "containerd": {"runtimes": {"runc": runc}},

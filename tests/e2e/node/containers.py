@@ -30,8 +30,8 @@ def main_process(container_id: str) -> int:
 def exhaust_memory(pid: int) -> None:
     """Another process fills up the container's memory; at its limit the kernel kills the one that is marked for it."""
     cgroup = _memory_cgroup(pid)
-    _lower_limit(cgroup)
     Path(f"/proc/{pid}/oom_score_adj").write_text(FIRST_TO_GO)
+    _lower_limit(cgroup)
     filling = [sys.executable, "-c", FILL, str(cgroup / "cgroup.procs"), IN_MEMORY]
     with subprocess.Popen(filling, stderr=subprocess.DEVNULL) as greedy:
         greedy.wait()  # it is killed last, or with the container

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from tests.cluster.binaries import CONTROL_PLANE, NODE, binary
+from tests.cluster.binaries import CONTROL_PLANE, NODE, binary, cache_root
 from tests.e2e.node import box, containerd, image_store, runs
 from tests.e2e.node.image_store import Image
 from tests.e2e.steps import step
@@ -29,6 +29,9 @@ PROGRAMS = {  # each with Debian's package of it
 }
 
 
+FIRST_TIME_GIB = 30
+
+
 class NoNode(Exception):
     """This machine cannot be the node; the sentence says what to do."""
 
@@ -45,6 +48,16 @@ def check_machine() -> None:
         raise NoNode(
             f"ProgramsMissing: to make a cluster of this machine, it needs {', '.join(missing)}. On Debian or Ubuntu:\n"
             f"  apt-get install --no-install-recommends {' '.join(missing)}"
+        )
+
+
+def check_disk() -> None:
+    """Raises NoNode."""
+    free_gib = shutil.disk_usage(cache_root()).free >> 30
+    if not (cache_root() / "node" / "images").exists() and free_gib < FIRST_TIME_GIB:
+        raise NoNode(
+            f"DiskTooSmall: the first time, images take {FIRST_TIME_GIB} GiB in {cache_root()}, where {free_gib} GiB "
+            "are free. Free some, or set XDG_CACHE_HOME to a folder of another disk."
         )
 
 

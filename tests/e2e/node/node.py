@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any, Self
 
@@ -75,7 +76,7 @@ class Node(Kubectl):
     def _last_events(self) -> str:
         try:
             events = self.kubectl("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp").splitlines()
-        except KubectlFailed as failure:
+        except (KubectlFailed, subprocess.TimeoutExpired) as failure:
             return f"no events: {failure}"
         return "\n".join(["--- events, the last:", *events[-EVENTS_SHOWN:]])
 

@@ -20,7 +20,8 @@ from tests.e2e.node import cgroups
 CHECKOUT = Path(__file__).parents[3]
 PREFIX = "trainyard-e2e-"
 # What containerd's network plugins and the kubelet write to, whatever they are told; covered in the run's namespace.
-COVERED = ("/var/lib/cni", "/var/lib/kubelet", "/var/log")
+# PostgreSQL's programs are copied to ours, where the checkout is closed to its uid.
+COVERED = ("/var/lib/cni", "/var/lib/kubelet", "/var/lib/trainyard", "/var/log")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def run() -> Iterator[Run]:
     """A run of this process; at the end nothing of it is left."""
     sweep()
     started = Run(f"{PREFIX}{os.getpid()}")
-    with _claimed(started), _guarded(started):
+    with _guarded(started), _claimed(started):  # the guardian claims it when it is let go
         started.folder.mkdir(mode=0o711)  # PostgreSQL's own uid passes through
         cgroups.create(started.name)
         for folder in COVERED:
@@ -66,14 +67,15 @@ def remove(left: Run) -> None:
         for folder in COVERED:
             with suppress(OSError):  # the machine has its own use for it
                 Path(folder).rmdir()
-    left.lock.unlink(missing_ok=True)
+    if left.name not in cgroups.names(PREFIX) and not left.folder.exists():
+        left.lock.unlink(missing_ok=True)  # else its processes are still ending, and the next run tries again
 
 
 @contextmanager
-def _claimed(claimed: Run) -> Iterator[None]:
-    """Held by a living process alone. Raises BlockingIOError."""
+def _claimed(claimed: Run, *, wait: bool = False) -> Iterator[None]:
+    """Held by a living process alone. Raises BlockingIOError unless it waits."""
     with claimed.lock.open("w") as opened:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(opened, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
 
@@ -94,4 +96,6 @@ def _runs() -> Path:
 
 if __name__ == "__main__":
     sys.stdin.buffer.read()
-    remove(Run(sys.argv[1]))
+    ended = Run(sys.argv[1])
+    with _claimed(ended, wait=True):
+        remove(ended)
