@@ -3,8 +3,10 @@
 It begins where no node has a GPU, as on the day before the nodes come, so that it has to wait and say what for.
 """
 
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Page, expect
@@ -15,9 +17,11 @@ from tests.e2e.installation import WORKERS, Installation
 from tests.e2e.node.node import Node
 from tests.e2e.witness import Witness, watching
 from tests.local_runs import wait_until
+from tests.page.browsing import shoot
 
 LIBRARY = "/photos/library"
 GPUS = 4
+SCREENSHOTS = os.environ.get("TRAINYARD_SCREENSHOTS")  # where to leave them, for whoever wants to look
 
 
 @dataclass(frozen=True)
@@ -83,4 +87,6 @@ def _told_on_page(page: Page, api: Api, session: int) -> str:
     page.get_by_label("Token").fill(api.token)
     page.get_by_role("button", name="Sign in").click()
     expect(page.locator("main")).to_contain_text(re.compile("Insufficient"))
+    if SCREENSHOTS:
+        shoot(page, Path(SCREENSHOTS), "waiting-for-a-gpu")
     return page.locator("main").inner_text()
