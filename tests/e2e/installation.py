@@ -2,7 +2,6 @@
 
 import secrets
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -175,9 +174,6 @@ class Installation:
         found = wait_until(look, f"a worker of {step} with a batch in flight", LONGEST_SESSION_SECONDS)
         assert found is not None
         return found
-
-    def gone(self, what: str, look: Callable[[], Any]) -> None:
-        wait_until(lambda: not look(), f"{what} to be gone")
 
     # The rows' side
 

@@ -32,11 +32,6 @@ class Node(Kubectl):
         cache = Path(os.environ["TMPDIR"]) / "kubectl"
         return cls(Path(os.environ["KUBECONFIG"]), cache, Path(folder) if folder else None)
 
-    def images(self) -> set[str]:
-        """References of those that pods can have without a registry."""
-        nodes = self.get("nodes")["items"]
-        return {name for node in nodes for image in node["status"]["images"] for name in image["names"]}
-
     def evict(self, namespace: str, pod: str) -> None:
         """As `kubectl drain` asks for it."""
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
