@@ -244,6 +244,7 @@ image_assets = Table(
     _time("missing_since"),
     _time("created_at", required=True),
     Index(None, "content_sha256"),
+    Index(None, "taken_at", "id"),
 )
 
 # No foreign keys: discover makes millions of these in one statement, from the very rows they would point at, and
@@ -305,8 +306,10 @@ persons = Table(
     metadata,
     Column("id", Integer, Identity(), primary_key=True),
     Column("name", Text, nullable=False),
+    Column("cover_face_id", Uuid),  # chosen by somebody; else the best face stands for the person
     _time("created_at", required=True),
     _time("deleted_at"),
+    Index("uq_persons_name", text("lower(name)"), unique=True, postgresql_where=text("deleted_at IS NULL")),
 )
 
 face_clusters = Table(
@@ -319,6 +322,7 @@ face_clusters = Table(
     Column("representative_face_id", Uuid),
     _time("created_at", required=True),
     _time("closed_at"),
+    _time("dismissed_at"),  # by somebody, for good: it is kept up, so that new faces of these people go there too
 )
 
 face_instances = Table(
@@ -343,6 +347,7 @@ face_instances = Table(
     Column("similarity", Double),
     Column("cluster_id", ForeignKey("face_clusters.id")),
     _time("clustered_at"),
+    _time("ignored_at"),  # by somebody: neither grouped, assigned nor suggested
     _time("created_at", required=True),
     UniqueConstraint("asset_id", "content_sha256", "model_id", "ordinal"),
     Index(None, "cluster_id"),
@@ -374,9 +379,63 @@ face_suggestions = Table(
     Column("person_id", ForeignKey("persons.id"), nullable=False),
     Column("similarity", Double, nullable=False),
     Column("status", Text, nullable=False, server_default="pending"),
-    Column("session_id", ForeignKey("training_sessions.id"), nullable=False),
+    Column("session_id", ForeignKey("training_sessions.id")),  # null: it was never suggested, but refused
     _time("created_at", required=True),
     _time("decided_at"),
     PrimaryKeyConstraint("face_id", "person_id"),
     CheckConstraint("status IN ('pending', 'accepted', 'rejected')", name="status"),
+    Index(None, "person_id", "status"),
+)
+
+# What people did in the last 24 hours, with what was there before: enough to undo it. No foreign keys to faces and
+# persons: erasing those must not ask who did what to them.
+people_changes = Table(
+    "people_changes",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("person_id", Integer),  # whom it made, or gave faces to, or took them from
+    Column("cluster_id", Integer),
+    _object("before"),  # of persons and clusters, as trainyard/people/changes.py says
+    _count("faces", Integer),
+    _time("created_at", required=True),
+    _time("undone_at"),
+    Index(None, "created_at"),
+)
+
+people_change_faces = Table(
+    "people_change_faces",
+    metadata,
+    Column("change_id", ForeignKey("people_changes.id", ondelete="CASCADE"), nullable=False),
+    Column("face_id", Uuid, nullable=False),
+    Column("person_before", Integer),
+    Column("assigned_by_before", Text),
+    Column("similarity_before", Double),
+    Column("cluster_before", Integer),
+    _time("ignored_before"),
+    Column("person_after", Integer),
+    Column("ignored_after", Boolean, nullable=False, server_default=text("false")),
+    PrimaryKeyConstraint("change_id", "face_id"),
+)
+
+people_change_suggestions = Table(
+    "people_change_suggestions",
+    metadata,
+    Column("change_id", ForeignKey("people_changes.id", ondelete="CASCADE"), nullable=False),
+    Column("face_id", Uuid, nullable=False),
+    Column("person_id", Integer, nullable=False),
+    Column("status_before", Text),  # null: there was no row
+    Column("status_after", Text, nullable=False),
+    PrimaryKeyConstraint("change_id", "face_id", "person_id"),
+)
+
+# What Qdrant, or a person's prototypes, have yet to be told: written in the transaction that changes the rows.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("asset_id", BigInteger),  # whose points' payloads are behind
+    Column("person_id", Integer),  # whose prototypes are
+    _time("created_at", required=True),
+    CheckConstraint("num_nonnulls(asset_id, person_id) = 1", name="one_subject"),
 )

@@ -108,7 +108,7 @@ def waiting_at_the_lock(connection: sa.Connection) -> int:
 
 def test_a_database_without_a_schema_is_told_with_what_to_do(empty_url: str) -> None:
     engine = sa.create_engine(empty_url, poolclass=sa.NullPool)
-    told = r"version none, .* needs 0006. Run `trainyard migrate`"
+    told = r"version none, .* needs 0007. Run `trainyard migrate`"
     with engine.connect() as connection, pytest.raises(SchemaMismatch, match=told):
         check_schema(connection)
 

@@ -1,0 +1,90 @@
+"""People: what they did, so that it can be undone, and what Qdrant and prototypes have yet to be told of it."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+# Before, each network that was ever used was active; it is that of the newest photos' faces.
+ONE_FACE_MODEL = """
+UPDATE models SET active = (id = (SELECT max(id) FROM models WHERE kind = 'face')) WHERE kind = 'face'
+"""
+
+
+def upgrade() -> None:
+    op.add_column("persons", sa.Column("cover_face_id", sa.Uuid()))
+    op.create_index(
+        "uq_persons_name",
+        "persons",
+        [sa.text("lower(name)")],
+        unique=True,
+        postgresql_where=sa.text("deleted_at IS NULL"),
+    )
+    op.add_column("face_clusters", _time("dismissed_at"))
+    op.add_column("face_instances", _time("ignored_at"))
+    op.alter_column("face_suggestions", "session_id", nullable=True)
+    op.create_index(op.f("ix_face_suggestions_person_id_status"), "face_suggestions", ["person_id", "status"])
+    op.create_index(op.f("ix_image_assets_taken_at_id"), "image_assets", ["taken_at", "id"])
+    _create_changes()
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("asset_id", sa.BigInteger()),
+        sa.Column("person_id", sa.Integer()),
+        _time("created_at", required=True),
+        sa.CheckConstraint("num_nonnulls(asset_id, person_id) = 1", name=op.f("ck_outbox_one_subject")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
+    )
+    op.execute(ONE_FACE_MODEL)
+
+
+def _create_changes() -> None:
+    op.create_table(
+        "people_changes",
+        sa.Column("id", sa.Integer(), sa.Identity(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("person_id", sa.Integer()),
+        sa.Column("cluster_id", sa.Integer()),
+        sa.Column("before", JSONB(), server_default=sa.text("'{}'::jsonb"), nullable=False),
+        sa.Column("faces", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        _time("created_at", required=True),
+        _time("undone_at"),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_people_changes")),
+    )
+    op.create_index(op.f("ix_people_changes_created_at"), "people_changes", ["created_at"])
+    op.create_table(
+        "people_change_faces",
+        _change_id("people_change_faces"),
+        sa.Column("face_id", sa.Uuid(), nullable=False),
+        sa.Column("person_before", sa.Integer()),
+        sa.Column("assigned_by_before", sa.Text()),
+        sa.Column("similarity_before", sa.Double()),
+        sa.Column("cluster_before", sa.Integer()),
+        _time("ignored_before"),
+        sa.Column("person_after", sa.Integer()),
+        sa.Column("ignored_after", sa.Boolean(), server_default=sa.text("false"), nullable=False),
+        sa.PrimaryKeyConstraint("change_id", "face_id", name=op.f("pk_people_change_faces")),
+    )
+    op.create_table(
+        "people_change_suggestions",
+        _change_id("people_change_suggestions"),
+        sa.Column("face_id", sa.Uuid(), nullable=False),
+        sa.Column("person_id", sa.Integer(), nullable=False),
+        sa.Column("status_before", sa.Text()),
+        sa.Column("status_after", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("change_id", "face_id", "person_id", name=op.f("pk_people_change_suggestions")),
+    )
+
+
+def _change_id(table: str) -> sa.Column:
+    key = sa.ForeignKey("people_changes.id", ondelete="CASCADE", name=op.f(f"fk_{table}_change_id"))
+    return sa.Column("change_id", sa.Integer(), key, nullable=False)
+
+
+def _time(name: str, *, required: bool = False) -> sa.Column:
+    default = sa.text("now()") if required else None
+    return sa.Column(name, sa.DateTime(timezone=True), server_default=default, nullable=not required)
