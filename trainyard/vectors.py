@@ -263,6 +263,29 @@ class Vectors:
         """Every id of a collection, ascending."""
         return [id for id, _ in self._scroll(collection, {}, False)]
 
+    def payload_pages(self, collection: str) -> Iterator[list[tuple[UUID, dict[str, Any]]]]:
+        """Every point's id and payload, ascending by id, a page at a time; the points given may be deleted meanwhile.
+
+        A server's pages are of some thousands; the local engine, which has all points in memory, gives one.
+        """
+        offset: Any = None
+        while True:
+            points, offset = self._payload_page(collection, offset)
+            yield points
+            if offset is None:
+                return
+
+    @_guarded
+    def _payload_page(self, collection: str, offset: Any) -> tuple[list[tuple[UUID, dict[str, Any]]], Any]:
+        limit = EVERYTHING if self._folder else PAGE
+        records, after = self._client.scroll(collection, limit=limit, offset=offset, with_payload=True)
+        return [(UUID(str(record.id)), record.payload or {}) for record in records], after
+
+    @_guarded
+    def delete_collection(self, name: str) -> None:
+        """Remove a collection with all its points; one that is not there is passed over."""
+        self._client.delete_collection(name)
+
     @_guarded
     def count(self, collection: str) -> int:
         return self._client.count(collection, exact=True).count

@@ -1,6 +1,7 @@
 """Vectors through Qdrant's local engine, reopened, shared by threads and killed."""
 
 import hashlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -186,6 +187,25 @@ def test_payload_is_merged_and_missing_points_are_passed_over(qdrant_dir: Path) 
         match = vectors.query("images", values[1], limit=1)[0]
         assert match.payload == {"asset_id": 1, "path": "1.jpg", "person_id": 8}
         assert hashes(vectors.retrieve("images", ids).vectors) == hashes(values)
+
+
+def test_payloads_come_in_one_page(qdrant_dir: Path) -> None:
+    with opened(qdrant_dir) as vectors:
+        ids, _ = filled(vectors, 3)
+        (page,) = vectors.payload_pages("images")
+        assert dict(page) == {id: {"asset_id": n, "path": f"{n}.jpg"} for n, id in enumerate(ids)}
+
+
+def test_a_collection_that_was_half_deleted_is_empty_and_may_be_deleted(qdrant_dir: Path) -> None:
+    with opened(qdrant_dir) as vectors:
+        filled(vectors, 3)
+    shutil.rmtree(qdrant_dir / "collection/images")  # as far as the engine had come
+    vectors = Vectors.local(qdrant_dir)
+    assert vectors.count("images") == 0
+    vectors.delete_collection("images")
+    vectors.close()
+    with opened(qdrant_dir) as vectors:
+        assert vectors.count("images") == 0
 
 
 def test_vectors_nobody_normalised_are_refused(qdrant_dir: Path) -> None:

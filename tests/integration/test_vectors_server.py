@@ -153,6 +153,30 @@ def test_more_points_than_a_page_are_all_found(vectors: Vectors, name: str, monk
     assert vectors.ids_matching(name, "asset_id", list(range(20))) == set(ids[:20])
 
 
+def test_payloads_come_in_pages_from_which_points_may_be_deleted(
+    vectors: Vectors, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, _ = filled(vectors, name, 10)
+    monkeypatch.setattr("trainyard.vectors.PAGE", 3)
+    seen = []
+    for page in vectors.payload_pages(name):
+        vectors.delete(name, [id for id, _ in page])
+        seen.append(page)
+    payloads = {ids[n]: {"asset_id": n, "path": f"{n}.jpg"} for n in range(10)}
+    assert [len(page) for page in seen] == [3, 3, 3, 1]
+    assert dict(point for page in seen for point in page) == payloads
+    assert vectors.count(name) == 0
+
+
+def test_a_deleted_collection_is_gone_and_may_be_made_anew(vectors: Vectors, name: str) -> None:
+    filled(vectors, name, 3)
+    for _ in range(2):
+        vectors.delete_collection(name)
+    assert name not in vectors.collections()
+    vectors.ensure_collection(name, DIMENSION, MODEL)
+    assert vectors.count(name) == 0
+
+
 def test_payload_is_merged_and_missing_points_are_passed_over(vectors: Vectors, name: str) -> None:
     ids, values = filled(vectors, name, 3)
     vectors.set_payload(name, [uuid4(), ids[1]], {"person_id": 8})

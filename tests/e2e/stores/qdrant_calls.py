@@ -53,6 +53,7 @@ CALLS = {
     "GET collections/{}": Call(Engine.collection),
     "GET collections/{}/exists": Call(Engine.exists),
     "PUT collections/{}": _read(Engine.create, models.CreateCollection, "vectors", "metadata"),  # takes no `wait`
+    "DELETE collections/{}": Call(Engine.drop),
     "PUT collections/{}/index": _write(Engine.index, models.CreateFieldIndex, "field_name", "field_schema"),
     "PUT collections/{}/points": _write(Engine.upsert, models.PointsList, "points"),
     "POST collections/{}/points": _read(Engine.retrieve, models.PointRequest, "ids", "with_payload", "with_vector"),

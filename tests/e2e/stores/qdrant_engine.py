@@ -63,6 +63,11 @@ class Engine:
         _write_ahead(self._folder / "collection" / name / "storage.sqlite")
         return True
 
+    def drop(self, name: str, _: None) -> Any:
+        if self._indexes.pop(name, None):
+            self._indexes_file.write_text(json.dumps(self._indexes))
+        return self._client.delete_collection(name)
+
     def index(self, name: str, body: models.CreateFieldIndex) -> Any:
         self._check_there(name)
         if not isinstance(body.field_schema, models.PayloadSchemaType):
