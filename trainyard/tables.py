@@ -338,6 +338,9 @@ face_instances = Table(
     Column("box_top", Double, nullable=False),
     Column("box_right", Double, nullable=False),
     Column("box_bottom", Double, nullable=False),
+    # Its size then: it may have another by now. Null, for as it is now, where an older version found the face.
+    Column("photo_width", Integer),
+    Column("photo_height", Integer),
     Column("confidence", Double, nullable=False),
     Column("quality", Double, nullable=False),
     Column("embedding_sha256", LargeBinary, nullable=False),
@@ -388,7 +391,7 @@ face_suggestions = Table(
 )
 
 # What people did in the last 24 hours, with what was there before: enough to undo it. No foreign keys to faces and
-# persons: erasing those must not ask who did what to them.
+# persons: erasing those must not ask who did what to them (whom `before` names, trainyard/people/records.py says).
 people_changes = Table(
     "people_changes",
     metadata,
@@ -396,7 +399,7 @@ people_changes = Table(
     Column("kind", Text, nullable=False),
     Column("person_id", Integer),  # whom it made, or gave faces to, or took them from
     Column("cluster_id", Integer),
-    _object("before"),  # of persons and clusters, as trainyard/people/changes.py says
+    _object("before"),  # of persons and clusters, as trainyard/people/records.py says
     _count("faces", Integer),
     _time("created_at", required=True),
     _time("undone_at"),
@@ -412,8 +415,10 @@ people_change_faces = Table(
     Column("assigned_by_before", Text),
     Column("similarity_before", Double),
     Column("cluster_before", Integer),
+    _time("clustered_before"),
     _time("ignored_before"),
     Column("person_after", Integer),
+    Column("assigned_by_after", Text),
     Column("ignored_after", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("change_id", "face_id"),
 )
@@ -425,7 +430,12 @@ people_change_suggestions = Table(
     Column("face_id", Uuid, nullable=False),
     Column("person_id", Integer, nullable=False),
     Column("status_before", Text),  # null: there was no row
-    Column("status_after", Text, nullable=False),
+    Column("similarity_before", Double),
+    Column("session_before", Integer),
+    _time("created_before"),
+    _time("decided_before"),
+    Column("status_after", Text),  # null: the row was removed
+    Column("similarity_after", Double),
     PrimaryKeyConstraint("change_id", "face_id", "person_id"),
 )
 

@@ -14,6 +14,9 @@ ONE_FACE_MODEL = """
 UPDATE models SET active = (id = (SELECT max(id) FROM models WHERE kind = 'face')) WHERE kind = 'face'
 """
 
+# Points have yet to be told when their photos were taken, and who is in them.
+TELL_ALL = "INSERT INTO outbox (asset_id) SELECT DISTINCT asset_id FROM training_evidence"
+
 
 def upgrade() -> None:
     op.add_column("persons", sa.Column("cover_face_id", sa.Uuid()))
@@ -26,6 +29,8 @@ def upgrade() -> None:
     )
     op.add_column("face_clusters", _time("dismissed_at"))
     op.add_column("face_instances", _time("ignored_at"))
+    op.add_column("face_instances", sa.Column("photo_width", sa.Integer()))
+    op.add_column("face_instances", sa.Column("photo_height", sa.Integer()))
     op.alter_column("face_suggestions", "session_id", nullable=True)
     op.create_index(op.f("ix_face_suggestions_person_id_status"), "face_suggestions", ["person_id", "status"])
     op.create_index(op.f("ix_image_assets_taken_at_id"), "image_assets", ["taken_at", "id"])
@@ -39,6 +44,7 @@ def upgrade() -> None:
         sa.CheckConstraint("num_nonnulls(asset_id, person_id) = 1", name=op.f("ck_outbox_one_subject")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
     )
+    op.execute(TELL_ALL)
     op.execute(ONE_FACE_MODEL)
 
 
@@ -64,8 +70,10 @@ def _create_changes() -> None:
         sa.Column("assigned_by_before", sa.Text()),
         sa.Column("similarity_before", sa.Double()),
         sa.Column("cluster_before", sa.Integer()),
+        _time("clustered_before"),
         _time("ignored_before"),
         sa.Column("person_after", sa.Integer()),
+        sa.Column("assigned_by_after", sa.Text()),
         sa.Column("ignored_after", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.PrimaryKeyConstraint("change_id", "face_id", name=op.f("pk_people_change_faces")),
     )
@@ -75,7 +83,12 @@ def _create_changes() -> None:
         sa.Column("face_id", sa.Uuid(), nullable=False),
         sa.Column("person_id", sa.Integer(), nullable=False),
         sa.Column("status_before", sa.Text()),
-        sa.Column("status_after", sa.Text(), nullable=False),
+        sa.Column("similarity_before", sa.Double()),
+        sa.Column("session_before", sa.Integer()),
+        _time("created_before"),
+        _time("decided_before"),
+        sa.Column("status_after", sa.Text()),
+        sa.Column("similarity_after", sa.Double()),
         sa.PrimaryKeyConstraint("change_id", "face_id", "person_id", name=op.f("pk_people_change_suggestions")),
     )
 
