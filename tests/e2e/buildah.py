@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tests.cluster.binaries import cache_root
 
@@ -84,6 +84,24 @@ def _pip_settings() -> Iterator[str]:
 def _pip(*arguments: str) -> str:
     command = [sys.executable, "-m", "pip", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@contextmanager
+def docker_archive(image: str, reference: str) -> Iterator[IO[bytes]]:
+    """What buildah writes, while it writes it. Raises ImageNotBuilt."""
+    command = [*_command(), "push", "--quiet", image, f"docker-archive:/dev/stdout:{reference}"]
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said)
+        assert process.stdout
+        try:
+            yield process.stdout
+            failed = process.wait()
+        finally:
+            process.kill()  # it opens the pipe to read as well, and so would never learn that nobody reads any more
+            process.communicate()
+        said.seek(0)
+        if failed:
+            raise ImageNotBuilt(f"buildah push {reference}\n{said.read().decode(errors='replace')}")
 
 
 def image_id(name: str) -> str | None:

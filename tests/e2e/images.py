@@ -9,14 +9,15 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from alembic.script import ScriptDirectory
 
 from tests.e2e.base_image import base_image
-from tests.e2e.buildah import ImageNotBuilt, build_image, buildah, drop_unused_layers, layers, one_at_a_time
+from tests.e2e.buildah import ImageNotBuilt, build_image, docker_archive, drop_unused_layers, layers, one_at_a_time
 from tests.e2e.steps import step
 
 CHECKOUT = Path(__file__).parents[2]
@@ -58,9 +59,9 @@ class Image:
         """By which pods name it. Another content has another one."""
         return f"localhost/trainyard-{self.name}:{self.id[:16]}"
 
-    def save(self, archive: Path) -> None:
-        """Write all of it; tests/e2e/image_archive.py writes what a node lacks."""
-        buildah("push", self.id, f"docker-archive:{archive}:{self.reference}")
+    def archived(self) -> AbstractContextManager[IO[bytes]]:
+        """All of it, as it is written; tests/e2e/image_archive.py writes what a node lacks."""
+        return docker_archive(self.id, self.reference)
 
 
 def build() -> list[Image]:

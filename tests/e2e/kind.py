@@ -69,7 +69,8 @@ def _cluster(folder: Path) -> Iterator[str]:
 
 def _load(image: Image, cluster: str, archive: Path) -> None:
     with step(f"loading {image.reference}"):
-        image.save(archive)
+        with archive.open("wb") as file, image.archived() as written:
+            shutil.copyfileobj(written, file)
         _kind("load", "image-archive", str(archive), f"--name={cluster}")
         archive.unlink()
 

@@ -7,9 +7,9 @@ import fcntl
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from tests.cluster.binaries import cache_root
 from tests.e2e import image_archive
@@ -31,8 +31,8 @@ class Image(Protocol):
     def reference(self) -> str:
         """By which pods name it. Another content has another one."""
 
-    def save(self, archive: Path) -> None:
-        """Write it as a docker-archive or oci-archive."""
+    def archived(self) -> AbstractContextManager[IO[bytes]]:
+        """A docker-archive, as it is written."""
 
 
 def copy_with(run: Run, images: Sequence[Image], into: Path) -> None:
@@ -71,9 +71,7 @@ class _Containerd:
         for image in images:
             if image.reference not in unpacked:
                 with step(f"  {image.reference}"):
-                    self._save(image, archive)
-                    self._said("images", "import", str(archive))
-                    archive.unlink()
+                    self._read_in(image, archive)
         known = self._said("images", "list", "--quiet").split()
         if dropped := set(known) - {image.reference for image in images}:
             self._said("images", "remove", "--sync", *dropped)
@@ -83,24 +81,30 @@ class _Containerd:
         rows = [line.split() for line in self._said("images", "check").splitlines()[1:]]
         return {row[0] for row in rows if row[-1] == "true"}  # --quiet gives the others too
 
-    def _save(self, image: Image, archive: Path) -> None:
-        """Without the layers that are here already, if those are most of it: so new code costs seconds."""
+    def _read_in(self, image: Image, archive: Path) -> None:
+        """Without the layers that are here already, if those are most of it: so new code costs seconds.
+
+        Else whole and through a pipe, for a file would take gigabytes more of the disk.
+        """
         blobs = set(self._said("content", "list", "--quiet").split())
         of_image = layers(image.id)
         here = [layer for layer in of_image if layer["digest"] in blobs]
         if 2 * _size(here) > _size(of_image):
             image_archive.write(image.id, image.reference, archive, without=here)
+            self._said("images", "import", str(archive))
+            archive.unlink()
         else:
-            image.save(archive)
+            with image.archived() as written:
+                self._said("images", "import", "-", stdin=written)
 
-    def _said(self, *arguments: str) -> str:
-        done = self._ctr(*arguments)
+    def _said(self, *arguments: str, stdin: IO[bytes] | None = None) -> str:
+        done = self._ctr(*arguments, stdin=stdin)
         assert done.returncode == 0, f"ctr {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
-    def _ctr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _ctr(self, *arguments: str, stdin: IO[bytes] | None = None) -> subprocess.CompletedProcess[str]:
         command = ["ctr", f"--address={self._socket}", f"--namespace={NAMESPACE}", *arguments]
-        return subprocess.run(command, capture_output=True, text=True)
+        return subprocess.run(command, stdin=stdin, capture_output=True, text=True)
 
 
 def _size(of: list[dict[str, Any]]) -> int:

@@ -29,7 +29,7 @@ PROGRAMS = {  # each with Debian's package of it
 }
 
 
-FIRST_TIME_GIB = 30
+FIRST_TIME_GIB = 24
 
 
 class NoNode(Exception):
