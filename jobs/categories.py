@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from jobs.context import Context
 from jobs.outages import ride_out
-from jobs.selection import path_range
 from trainyard import shards
+from trainyard.folders import path_range
 from trainyard.shards import Shard
 from trainyard.vectors import VectorsUnavailable, WrongCollection, image_point
 

@@ -16,11 +16,10 @@ from jobs.lost_points import forget_lost_points
 from jobs.networks import Resolved, resolve
 from jobs.outages import StorageUnavailable, check_root, is_there, ride_out
 from jobs.outcomes import ComeBackLater, WrongConfiguration
-from jobs.selection import path_range
 from jobs.subdirectories import SubdirectoryCounts
 from jobs.walk import FoundFile, Walk
 from trainyard import shards
-from trainyard.folders import RootUnusable, selected_folders
+from trainyard.folders import RootUnusable, path_range, selected_folders
 from trainyard.shards import Shard
 from trainyard.tables import training_sessions
 

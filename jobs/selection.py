@@ -13,7 +13,7 @@ from jobs.face_rows import SCAN_OF_PHOTO, count_unclustered, scan_parameters
 from jobs.lost_points import forget_lost_points
 from jobs.networks import Resolved, resolve
 from trainyard import shards
-from trainyard.folders import is_allowed, lies_in
+from trainyard.folders import is_allowed, lies_in, path_range
 from trainyard.sessions import ALL_PHOTOS
 from trainyard.shards import Shard
 from trainyard.tables import training_sessions
@@ -45,12 +45,6 @@ def select_photos(context: Context, session: Session, shard: Shard) -> None:
     context.check_stop()
     ranges = _ranges(session, context.settings.allowed_roots)
     context.database.transact(lambda connection: _settle(connection, session, shard, resolved, ranges))
-
-
-def path_range(folder: bytes) -> tuple[bytes, bytes]:
-    """The paths inside a folder are those from the first on, below the second."""
-    inside = folder.rstrip(b"/")
-    return inside + b"/", inside + b"0"  # "0" follows "/"
 
 
 def _settle(

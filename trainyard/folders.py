@@ -71,6 +71,12 @@ def is_allowed(path: str, allowed: Sequence[str]) -> bool:
     return not allowed or any(lies_in(path, root) for root in allowed)
 
 
+def path_range(folder: bytes) -> tuple[bytes, bytes]:
+    """The paths inside a folder are those from the first on, below the second."""
+    inside = folder.rstrip(b"/")
+    return inside + b"/", inside + b"0"  # "0" follows "/"
+
+
 def is_text(name: bytes) -> bool:
     """Whether it is UTF-8: rows and JSON name folders as text, files as bytes."""
     try:
