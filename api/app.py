@@ -14,16 +14,21 @@ from api.description import DescribedAPI
 from api.page import mount_page
 from api.routes import (
     categories,
+    clusters,
     directories,
     docs,
     events,
     face_sessions,
+    faces,
     health,
     images,
     metrics,
+    person_photos,
+    persons,
     progress,
     sessions,
     sign_in,
+    suggestions,
     system,
 )
 from api.services import Services
@@ -36,6 +41,7 @@ CONNECTIONS = THREADS + STORAGE_THREADS + 3
 
 ROUTES = (
     progress, events, sessions, face_sessions, categories, directories, images,
+    persons, person_photos, faces, clusters, suggestions,
     system, sign_in, health, metrics, docs,
 )  # fmt: skip
 

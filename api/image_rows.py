@@ -40,6 +40,13 @@ COLUMNS = """
      ORDER BY s.session_id DESC, s.model_id DESC LIMIT 1) AS faces
 """
 
+# Whether an asset `a` lies inside the folders of `folder_prefixes`, for lists that are cut and counted in the database.
+INSIDE = """(
+    cardinality(CAST(:folders AS bytea[])) = 0 OR EXISTS (
+        SELECT FROM unnest(CAST(:folders AS bytea[])) r (prefix) WHERE substr(a.path, 1, length(r.prefix)) = r.prefix
+    )
+)"""
+
 READ = sa.text(f"""
     SELECT {COLUMNS} FROM image_assets a LEFT JOIN categories c ON c.id = a.category_id WHERE a.id = :id
 """)
@@ -55,6 +62,11 @@ def read_row(connection: sa.Connection, image_id: int, roots: Sequence[str]) -> 
 
 def is_shown(row: sa.Row[Any], roots: Sequence[str]) -> bool:
     return is_allowed(os.fsdecode(row.path), roots)
+
+
+def folder_prefixes(roots: Sequence[str]) -> list[bytes]:
+    """What paths inside the roots begin with, for INSIDE; none, as where no root is named, stands for all paths."""
+    return [os.fsencode(root).rstrip(b"/") + b"/" for root in roots]
 
 
 def image_of(row: sa.Row[Any]) -> Image:

@@ -3,12 +3,16 @@
 import base64
 import binascii
 import json
+import math
+from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import Query
 
 from api.problems import Problem
-from api.schemas import GREATEST_ID, is_storable
+from api.schemas import GREATEST_ASSET_ID, GREATEST_ID, is_storable
 
 MOST_ITEMS = 1_000
 
@@ -37,6 +41,46 @@ def read_text(token: str | None) -> str | None:
     if last is not None and (not isinstance(last, str) or not is_storable(last)):
         raise _no_token()
     return last
+
+
+def read_key(token: str | None, *parts: Callable[[Any], Any]) -> tuple[Any, ...]:
+    """What the page begins after where that has several parts, each as its function below reads it; all None without
+    a token. Raises Problem.
+    """
+    last = _read(token)
+    if last is None:
+        return (None,) * len(parts)
+    try:
+        if not isinstance(last, list):
+            raise TypeError
+        return tuple(part(value) for part, value in zip(parts, last, strict=True))
+    except (TypeError, ValueError, OverflowError):
+        raise _no_token() from None
+
+
+def whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= GREATEST_ASSET_ID:
+        raise ValueError
+    return value
+
+
+def number(value: Any) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
+def moment(value: Any) -> datetime:
+    read = datetime.fromisoformat(value)
+    if read.utcoffset() is None:
+        raise ValueError
+    return read
+
+
+def face_id(value: Any) -> UUID:
+    if not isinstance(value, str):
+        raise TypeError
+    return UUID(value)
 
 
 def _read(token: str | None) -> Any:

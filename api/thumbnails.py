@@ -1,11 +1,13 @@
-"""Thumbnails, made by decoders in child processes and kept as files named after the photo's content.
+"""Thumbnails of photos and faces, made by decoders in child processes and kept as files named after the content.
 
-One of 320 px takes about 20 kB, so 100,000 photos take 2 GB; the folder may be emptied at any time.
+One of a photo, 320 px takes about 20 kB, so 100,000 photos take 2 GB; the folder may be emptied at any time.
 """
 
 import asyncio
+import hashlib
 import logging
 import os
+import struct
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -17,12 +19,13 @@ from starlette.concurrency import run_in_threadpool
 
 from trainyard.decoders import Decoder
 from trainyard.folders import is_allowed
-from trainyard.photos import PhotoError
+from trainyard.photos import Box, PhotoError
 from trainyard.settings import Settings
 
 log = logging.getLogger(__name__)
 
 DECODERS = 2  # side by side; each is a process of some 100 MiB, once it was needed
+DIGEST_CHARACTERS = 16  # of a face's box, in hex
 JPEG_BEGINS, JPEG_ENDS = b"\xff\xd8", b"\xff\xd9"
 GONE = "The file is not in its place; run again to leave it out, or put it back."
 
@@ -34,6 +37,19 @@ class Original:
     path: bytes
     content_sha256: bytes | None
     size_and_mtime: tuple[int | None, int | None]
+
+
+@dataclass(frozen=True)
+class View:
+    """What is shown of a photo, in a square of so many px: all of it, or the face in a box with a margin."""
+
+    side_px: int
+    face: Box | None = None  # upright full-size px
+
+    @property
+    def name(self) -> str:
+        """What tells it from other views of the same content."""
+        return f"{self.side_px:d}" if self.face is None else f"face-{_digest(self.face)}-{self.side_px:d}"
 
 
 @dataclass(frozen=True)
@@ -52,19 +68,19 @@ class Thumbnails:
         self._decoders: SimpleQueue[Decoder] = SimpleQueue()
         for _ in range(DECODERS):
             self._decoders.put(Decoder(settings.photo_timeout_seconds, settings.photo_memory_mib << 20))
-        self._being_made: dict[tuple[Original, int], asyncio.Future[Thumbnail]] = {}
+        self._being_made: dict[tuple[Original, View], asyncio.Future[Thumbnail]] = {}
 
-    async def get(self, original: Original, side_px: int) -> Thumbnail:
+    async def get(self, original: Original, view: View) -> Thumbnail:
         """The thumbnail, made unless it is kept; asked for twice at once, it is made once.
 
         Those who wait for a decoder take no thread from other requests. Raises as `Decoder.thumbnail`; a photo that
         is no longer inside the folders that may be read is not_found.
         """
-        if kept := await run_in_threadpool(self._kept, original, side_px):
+        if kept := await run_in_threadpool(self._kept, original, view):
             return kept
-        key = (original, side_px)
+        key = (original, view)
         if key not in self._being_made:
-            making = asyncio.wrap_future(self._threads.submit(self._make, original, side_px))
+            making = asyncio.wrap_future(self._threads.submit(self._make, original, view))
             making.add_done_callback(lambda _: self._being_made.pop(key))
             self._being_made[key] = making
         return await asyncio.shield(self._being_made[key])
@@ -75,15 +91,15 @@ class Thumbnails:
         for _ in range(DECODERS):
             self._decoders.get().close()
 
-    def _make(self, original: Original, side_px: int) -> Thumbnail:
-        if kept := self._kept(original, side_px):  # made since it was looked for
+    def _make(self, original: Original, view: View) -> Thumbnail:
+        if kept := self._kept(original, view):  # made since it was looked for
             return kept
         path = self._confined(original.path)
         before = _size_and_mtime(path)
-        jpeg = self._decoded(path, side_px)
+        jpeg = self._decoded(path, view)
         unchanged = original.size_and_mtime == before == _size_and_mtime(path)
         if unchanged and original.content_sha256:
-            self._keep(original.content_sha256, side_px, jpeg)
+            self._keep(original.content_sha256, view, jpeg)
         return Thumbnail(jpeg, of_content=unchanged)
 
     def _confined(self, path: bytes) -> bytes:
@@ -93,24 +109,26 @@ class Thumbnails:
             raise PhotoError("not_found", GONE)
         return real
 
-    def _decoded(self, path: bytes, side_px: int) -> bytes:
+    def _decoded(self, path: bytes, view: View) -> bytes:
         decoder = self._decoders.get()
         try:
-            return decoder.thumbnail(path, side_px)
+            if view.face is None:
+                return decoder.thumbnail(path, view.side_px)
+            return decoder.face_thumbnail(path, view.face, view.side_px)
         finally:
             self._decoders.put(decoder)
 
-    def _kept(self, original: Original, side_px: int) -> Thumbnail | None:
+    def _kept(self, original: Original, view: View) -> Thumbnail | None:
         if original.content_sha256 is None:
             return None
         with suppress(OSError):
-            jpeg = self._file(original.content_sha256, side_px).read_bytes()
+            jpeg = self._file(original.content_sha256, view).read_bytes()
             if jpeg.startswith(JPEG_BEGINS) and jpeg.endswith(JPEG_ENDS):  # a crash may have left it empty
                 return Thumbnail(jpeg, of_content=True)
         return None
 
-    def _keep(self, content_sha256: bytes, side_px: int, jpeg: bytes) -> None:
-        file = self._file(content_sha256, side_px)
+    def _keep(self, content_sha256: bytes, view: View, jpeg: bytes) -> None:
+        file = self._file(content_sha256, view)
         try:
             for folder in (self._folder, file.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -118,9 +136,13 @@ class Thumbnails:
         except OSError as error:
             log.warning("thumbnails cannot be kept in %s: %s", self._folder, error)
 
-    def _file(self, content_sha256: bytes, side_px: int) -> Path:
+    def _file(self, content_sha256: bytes, view: View) -> Path:
         name = content_sha256.hex()
-        return self._folder / name[:2] / f"{name}-{side_px}.jpg"
+        return self._folder / name[:2] / f"{name}-{view.name}.jpg"
+
+
+def _digest(face: Box) -> str:
+    return hashlib.sha256(struct.pack("<4d", *face)).hexdigest()[:DIGEST_CHARACTERS]
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -142,6 +142,12 @@ def _thumbnail(request: Message, kept: Kept) -> Message:
     return Message({}, photos.thumbnail(request.body, request.header["side_px"]))
 
 
+def _face_thumbnail(request: Message, kept: Kept) -> Message:
+    kept.drop()
+    left, top, right, bottom = request.header["box"]
+    return Message({}, photos.face_thumbnail(request.body, (left, top, right, bottom), request.header["side_px"]))
+
+
 def _reply(pixels: NDArray[np.uint8], **header: Any) -> Message:
     return Message({"shape": pixels.shape, **header}, pixels.tobytes())
 
@@ -150,6 +156,7 @@ _CALLS: Final[dict[str, Callable[[Message, Kept], Message]]] = {
     "clip_view": _clip_view,
     "detection_view": _detection_view,
     "aligned_faces": _aligned_faces,
+    "face_thumbnail": _face_thumbnail,
     "thumbnail": _thumbnail,
 }
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trainyard.decoder_messages import Message, facts_from_json
 from trainyard.decoder_process import CHILD_COMMAND, ChildDied, ChildLate, ChildNotStarted, ChildProcess
-from trainyard.photos import CLIP_SIDE_PX, PHOTO_ERROR_CODES, PhotoError, PhotoFacts
+from trainyard.photos import CLIP_SIDE_PX, PHOTO_ERROR_CODES, Box, PhotoError, PhotoFacts
 
 __all__ = ["MEMORY_LIMIT_BYTES", "TIME_LIMIT_SECONDS", "ChildNotStarted", "Decoder"]
 
@@ -22,7 +22,7 @@ _Result = TypeVar("_Result")
 
 
 class Decoder:
-    """The four calls of `trainyard.photos`, each made in a child process.
+    """The five calls of `trainyard.photos`, each made in a child process.
 
     Used by one thread at a time; as many decoders run side by side as one likes. Every call raises PhotoError
     for what is wrong with the photo (also `timed_out` and `worker_crashed`), OSError for what is wrong with
@@ -88,6 +88,11 @@ class Decoder:
     def thumbnail(self, path: bytes, side_px: int) -> bytes:
         """As `photos.thumbnail`."""
         return self._ask(Message({"call": "thumbnail", "side_px": side_px}, path), lambda reply: reply.body)
+
+    def face_thumbnail(self, path: bytes, box: Box, side_px: int) -> bytes:
+        """As `photos.face_thumbnail`."""
+        header = {"call": "face_thumbnail", "box": box, "side_px": side_px}
+        return self._ask(Message(header, path), lambda reply: reply.body)
 
     def _ask(self, request: Message, read: Callable[[Message], _Result]) -> _Result:
         """The answer as `read` reads it; a child that dies of it is replaced, and asked once more."""

@@ -25,6 +25,28 @@ UPRIGHT: Final = {
 }
 
 
+Box = tuple[float, float, float, float]  # left, top, right, bottom; px, edges at whole numbers
+
+_FACE_MARGIN: Final = 0.4  # of a box's longer side, on each of its sides: boxes leave out hair and chin
+
+
+def face_square(box: Box, width: int, height: int) -> Box:
+    """The square around a face's box with a margin, moved inside a picture of that size, whose shorter side it takes
+    at most.
+    """
+    left, top, right, bottom = box
+    side = face_square_side(box, width, height)
+    x = min(max((left + right - side) / 2, 0.0), width - side)
+    y = min(max((top + bottom - side) / 2, 0.0), height - side)
+    return x, y, x + side, y + side
+
+
+def face_square_side(box: Box, width: int, height: int) -> float:
+    """Of that square, px; the same whichever of a picture's sides is its width."""
+    left, top, right, bottom = box
+    return min(max(right - left, bottom - top) * (1 + 2 * _FACE_MARGIN), width, height)
+
+
 def stored_from_upright(orientation: int, width: int, height: int) -> Affine:
     """Maps upright px (edges at whole numbers) to stored px; `width`, `height` are the upright size in px."""
     maps: dict[int, list[list[int]]] = {

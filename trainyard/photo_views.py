@@ -15,9 +15,12 @@ from trainyard.photo_formats import can_reduce, decode_rgb, open_picture
 from trainyard.photo_geometry import (
     UPRIGHT,
     Affine,
+    Box,
     apply,
     compose,
     edges_from_centres,
+    face_square,
+    face_square_side,
     inverse,
     scale_of,
     similarity,
@@ -92,9 +95,15 @@ class Photo:
 
     def thumbnail(self, side_px: int) -> bytes:
         """As the function of `trainyard.photos`."""
-        content = BytesIO()
-        self._fitted(side_px)[1].save(content, "JPEG", quality=_THUMBNAIL_QUALITY)
-        return content.getvalue()
+        return _jpeg(self._fitted(side_px)[1])
+
+    def face_thumbnail(self, box: Box, side_px: int) -> bytes:
+        """As the function of `trainyard.photos`."""
+        square_px = face_square_side(box, *self._stored_size)
+        decoded = self._decode(self._reduction(square_px / side_px))
+        square = face_square(box, decoded.facts.width, decoded.facts.height)
+        side = max(1, min(side_px, int(square_px + 1e-6)))
+        return _jpeg(_resample(decoded, square, (side, side)))
 
     def aligned_faces(
         self, landmarks: NDArray[np.float32], crop_landmarks: NDArray[np.float32], crop_side_px: int
@@ -139,6 +148,12 @@ class Photo:
         size_bytes, mtime_ns = self.size_and_mtime
         facts = PhotoFacts(self._file.sha256, size_bytes, mtime_ns, width, height, taken_at(opened))
         return _Decoded(picture, reduction, orientation, facts)
+
+
+def _jpeg(view: Image.Image) -> bytes:
+    content = BytesIO()
+    view.save(content, "JPEG", quality=_THUMBNAIL_QUALITY)
+    return content.getvalue()
 
 
 def _clip_box(width: int, height: int) -> tuple[float, float, float, float]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trainyard.photo_errors import PHOTO_ERROR_CODES, PhotoError, PhotoErrorCode
 from trainyard.photo_formats import MAX_PIXELS
+from trainyard.photo_geometry import Box
 from trainyard.photo_views import CLIP_SIDE_PX, Photo, PhotoFacts
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "MAX_PIXELS",
     "PHOTO_ERROR_CODES",
+    "Box",
     "Photo",
     "PhotoError",
     "PhotoErrorCode",
@@ -25,6 +27,7 @@ __all__ = [
     "aligned_faces",
     "clip_view",
     "detection_view",
+    "face_thumbnail",
     "thumbnail",
 ]
 
@@ -68,3 +71,13 @@ def aligned_faces(
 def thumbnail(path: bytes, side_px: int) -> bytes:
     """An upright JPEG fitted into `side_px` squared, never enlarged, without EXIF. Raises as `clip_view`."""
     return Photo.read(path).thumbnail(side_px)
+
+
+def face_thumbnail(path: bytes, box: Box, side_px: int) -> bytes:
+    """An upright JPEG, square and without EXIF, of the face in `box` with a margin around it.
+
+    `box` is left, top, right, bottom in upright full-size px. At the picture's edge the square is moved inside; it is
+    of `side_px` at most, never enlarged, and of a picture decoded no larger than that takes. Raises as `clip_view`,
+    and ValueError for a box that is none.
+    """
+    return Photo.read(path).face_thumbnail(box, side_px)

@@ -1,0 +1,53 @@
+"""Groups of faces of the same person, whom nobody has named yet."""
+
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Path
+
+from api.cluster_rows import Cluster, check_cluster, read_cluster, read_clusters
+from api.face_rows import COLUMNS, FACES, SHOWN, UNKNOWN, Face, face_of, sight
+from api.paging import Limit, PageToken, face_id, number, page, read_key, whole
+from api.problems import ANY_ROUTE, documented
+from api.schemas import GREATEST_ID, Page
+from api.services import Given
+
+router = APIRouter(prefix="/api/v1/clusters", tags=["clusters"], responses=ANY_ROUTE)
+
+ClusterId = Annotated[int, Path(ge=1, le=GREATEST_ID)]
+
+READ_FACES = sa.text(f"""
+    SELECT {COLUMNS} FROM {FACES}
+    WHERE f.cluster_id = :cluster_id AND {UNKNOWN} AND {SHOWN} AND (
+        CAST(:quality AS float8) IS NULL
+        OR (-f.quality, f.id) > (-CAST(:quality AS float8), CAST(:face_id AS uuid))
+    )
+    ORDER BY f.quality DESC, f.id LIMIT :limit
+""")
+
+
+@router.get("")
+def list_clusters(services: Given, limit: Limit = 50, token: PageToken = None) -> Page[Cluster]:
+    """The largest first; those that were dismissed are left out."""
+    after = read_key(token, whole, whole)
+    found = services.database.transact(lambda connection: read_clusters(connection, services, after, limit + 1))
+    return Page[Cluster](**page(found, limit, lambda last: [last.size, last.id]))
+
+
+@router.get("/{cluster_id}", responses=documented(404))
+def get_cluster(cluster_id: ClusterId, services: Given) -> Cluster:
+    return services.database.transact(lambda connection: read_cluster(connection, services, cluster_id))
+
+
+@router.get("/{cluster_id}/faces", responses=documented(404))
+def list_faces(cluster_id: ClusterId, services: Given, limit: Limit = 100, token: PageToken = None) -> Page[Face]:
+    """The best first."""
+    quality, after = read_key(token, number, face_id)
+
+    def work(connection: sa.Connection) -> list[Any]:
+        check_cluster(connection, services, cluster_id)
+        asked = {"cluster_id": cluster_id, "quality": quality, "face_id": after, "limit": limit + 1}
+        return list(connection.execute(READ_FACES, {**asked, **sight(connection, services)}))
+
+    found = [face_of(row) for row in services.database.transact(work)]
+    return Page[Face](**page(found, limit, lambda last: [last.quality, str(last.id)]))
