@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID, uuid5
 
@@ -26,19 +26,19 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 from qdrant_client.local.local_collection import DEFAULT_VECTOR_NAME
 from qdrant_client.local.persistence import CollectionPersistence
 
+from trainyard.vector_filters import INDEXES, Where, qdrant_filter
+
 NAMESPACE = UUID("0f9a6d5e-51c5-5b7e-9d0c-6a1f5f1b7c11")  # any fixed one: the ids below must never change
 PAGE = 10_000  # points a scroll of a server; ids alone are some 40 bytes each
 EVERYTHING = 2**31 - 1  # the local engine sorts and filters all points anew for every page: one page, then
 SERVER_TIMEOUT_SECONDS = 60
 PORTS = {"http": 6333, "https": 443}  # of an address without one: Qdrant's own, and an ingress's in front of it
 SHOWN_CHARACTERS = 200  # of an answer that says no
-FILTERED = frozenset({"asset_id", "category_id"})  # fields of points, whole numbers
 SMALLEST_NORM_ERROR = 1e-3  # float32 normalisation is good to 1e-6; more means nobody normalised
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Payload = Mapping[str, Any]
-Where = Mapping[str, Sequence[str | int]]  # field: any of these values; all fields must match
 
 
 class VectorsUnavailable(Exception):
@@ -292,14 +292,18 @@ class Vectors:
 
     @_guarded
     def query(
-        self, collection: str, vector: NDArray[np.float32], limit: int, where: Where | None = None
+        self, collection: str, vector: NDArray[np.float32], limit: int, where: Where | None = None, offset: int = 0
     ) -> list[Match]:
-        """The nearest `limit` points to a vector, (dimension,) float32 L2-normalised, best first."""
+        """The nearest points to a vector, (dimension,) float32 L2-normalised, best first: `limit` after `offset` more.
+
+        A server's index is approximate: it may rank points a little otherwise when it is asked for more of them.
+        """
         answer = self._client.query_points(
             collection,
             query=vector.tolist(),
             limit=limit,
-            query_filter=_filter(where or {}),
+            offset=offset or None,
+            query_filter=qdrant_filter(where or {}),
             with_payload=True,
         )
         return [Match(UUID(str(point.id)), point.score, point.payload or {}) for point in answer.points]
@@ -314,15 +318,15 @@ class Vectors:
 
     def _index(self, name: str, indexed: Mapping[str, Any]) -> None:
         """Have a server find points by what is filtered by; without an index it looks at every point."""
-        for field in FILTERED - indexed.keys():
-            self._client.create_payload_index(name, field, models.PayloadSchemaType.INTEGER, wait=True)
+        for field in INDEXES.keys() - indexed.keys():
+            self._client.create_payload_index(name, field, INDEXES[field], wait=True)
 
     def _scroll(self, collection: str, where: Where, fields: list[str] | bool) -> Iterator[tuple[UUID, dict[str, Any]]]:
         offset: Any = None
         limit = EVERYTHING if self._folder else PAGE
         while True:
             records, offset = self._client.scroll(
-                collection, _filter(where), limit=limit, offset=offset, with_payload=fields
+                collection, qdrant_filter(where), limit=limit, offset=offset, with_payload=fields
             )
             yield from ((UUID(str(record.id)), record.payload or {}) for record in records)
             if offset is None:
@@ -410,11 +414,3 @@ def _check_normalised(vectors: NDArray[np.float32]) -> None:
     errors = np.abs(np.linalg.norm(vectors, axis=1) - 1)
     if not np.all(errors < SMALLEST_NORM_ERROR):  # NaN is caught too
         raise ValueError(f"vector {int(np.argmax(errors))} is not L2-normalised")
-
-
-def _filter(where: Where) -> models.Filter | None:
-    conditions: list[models.Condition] = [
-        models.FieldCondition(key=field, match=models.MatchAny(any=cast("list[str] | list[int]", [*values])))
-        for field, values in where.items()
-    ]
-    return models.Filter(must=conditions) if conditions else None

@@ -21,6 +21,7 @@ from qdrant_client import QdrantClient
 
 from tests.e2e.stores.qdrant import Qdrant, StandIn, qdrant, stand_in
 from tests.integration.test_vectors import DIMENSION, MODEL, REPOSITORY, hashes, unit_vectors
+from trainyard.vector_filters import INDEXES
 from trainyard.vectors import Vectors, VectorsUnavailable, VectorsUnusable, WrongCollection
 
 HOST, KEY = "127.0.0.1", "a key: %41+/="
@@ -93,7 +94,7 @@ def test_a_server_that_was_killed_has_every_point_it_confirmed(mortal: StandIn) 
             vectors.count("images")
         mortal.start()
         assert hashes(vectors.retrieve("images", ids).vectors) == hashes(values)
-        assert vectors._client.get_collection("images").payload_schema.keys() == {"asset_id", "category_id"}
+        assert vectors._client.get_collection("images").payload_schema.keys() == INDEXES.keys()
 
 
 def test_pods_with_threads_lose_nothing(server: Qdrant, vectors: Vectors) -> None:
@@ -215,14 +216,14 @@ def test_calls_that_are_not_known_are_refused_and_written_down(tmp_path: Path) -
     server.start()
     with closing(QdrantClient(url=server.qdrant.url, api_key=KEY, check_compatibility=False)) as client:
         for call in (
-            lambda: client.delete_collection("images"),
+            lambda: client.create_snapshot("images"),
             lambda: client.delete("images", [1], wait=False),
             lambda: client.scroll("images", order_by="asset_id"),
         ):
             with pytest.raises(Exception, match="501"):
                 call()
     server.stop()
-    with pytest.raises(AssertionError, match=r"(?s)DELETE /collections/images\?.*wait=false.*order_by"):
+    with pytest.raises(AssertionError, match=r"(?s)POST /collections/images/snapshots.*wait=false.*order_by"):
         server.check()
 
 

@@ -64,7 +64,7 @@ CALLS = {
     ),
     "POST collections/{}/points/count": _read(Engine.count, models.CountRequest, "filter", "exact"),
     "POST collections/{}/points/query": _read(
-        Engine.query, models.QueryRequest, "query", "filter", "limit", "with_payload", "with_vector"
+        Engine.query, models.QueryRequest, "query", "filter", "limit", "offset", "with_payload", "with_vector"
     ),
 }
 

@@ -121,6 +121,7 @@ class Engine:
             query=cast(Any, body.query),
             query_filter=body.filter,
             limit=body.limit or 10,
+            offset=body.offset,
             with_payload=cast(Any, body.with_payload or False),
             with_vectors=body.with_vector or False,
         )
