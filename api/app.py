@@ -17,6 +17,7 @@ from api.routes import (
     clusters,
     directories,
     docs,
+    erasure,
     events,
     face_sessions,
     faces,
@@ -41,7 +42,7 @@ CONNECTIONS = THREADS + STORAGE_THREADS + 3
 
 ROUTES = (
     progress, events, sessions, face_sessions, categories, directories, images,
-    persons, person_photos, faces, clusters, suggestions,
+    persons, person_photos, faces, clusters, suggestions, erasure,
     system, sign_in, health, metrics, docs,
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ from pydantic import Field
 from starlette.exceptions import HTTPException
 
 from api.schemas import Out
+from trainyard.active_sessions import SessionActive
 from trainyard.database import DatabaseUnavailable, connection_lost, first_line
 from trainyard.folders import RootUnusable
 from trainyard.lifecycle import NoSuchSession
@@ -93,6 +94,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(NoSuchSession, _no_session)
     app.add_exception_handler(RootUnusable, _root_unusable)
+    app.add_exception_handler(SessionActive, _session_active)
     app.add_exception_handler(IdempotencyKeyReused, _key_reused)
     for away in (DatabaseUnavailable, VectorsUnavailable, VectorsUnusable, sa.exc.TimeoutError):
         app.add_exception_handler(away, _away)
@@ -138,6 +140,10 @@ async def _no_session(request: Request, error: Exception) -> JSONResponse:
 
 async def _key_reused(request: Request, error: Exception) -> JSONResponse:
     return problem_response(409, "IdempotencyKeyReused", str(error))
+
+
+async def _session_active(request: Request, error: Exception) -> JSONResponse:
+    return problem_response(409, "SessionActive", str(error))
 
 
 async def _root_unusable(request: Request, error: Exception) -> JSONResponse:

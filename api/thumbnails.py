@@ -4,10 +4,8 @@ One of a photo, 320 px takes about 20 kB, so 100,000 photos take 2 GB; the folde
 """
 
 import asyncio
-import hashlib
 import logging
 import os
-import struct
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -21,11 +19,11 @@ from trainyard.decoders import Decoder
 from trainyard.folders import is_allowed
 from trainyard.photos import Box, PhotoError
 from trainyard.settings import Settings
+from trainyard.thumbnail_files import face_digest
 
 log = logging.getLogger(__name__)
 
 DECODERS = 2  # side by side; each is a process of some 100 MiB, once it was needed
-DIGEST_CHARACTERS = 16  # of a face's box, in hex
 JPEG_BEGINS, JPEG_ENDS = b"\xff\xd8", b"\xff\xd9"
 GONE = "The file is not in its place; run again to leave it out, or put it back."
 
@@ -49,7 +47,7 @@ class View:
     @property
     def name(self) -> str:
         """What tells it from other views of the same content."""
-        return f"{self.side_px:d}" if self.face is None else f"face-{_digest(self.face)}-{self.side_px:d}"
+        return f"{self.side_px:d}" if self.face is None else f"face-{face_digest(self.face)}-{self.side_px:d}"
 
 
 @dataclass(frozen=True)
@@ -137,12 +135,8 @@ class Thumbnails:
             log.warning("thumbnails cannot be kept in %s: %s", self._folder, error)
 
     def _file(self, content_sha256: bytes, view: View) -> Path:
-        name = content_sha256.hex()
+        name = content_sha256.hex()  # as `trainyard.thumbnail_files` finds it again
         return self._folder / name[:2] / f"{name}-{view.name}.jpg"
-
-
-def _digest(face: Box) -> str:
-    return hashlib.sha256(struct.pack("<4d", *face)).hexdigest()[:DIGEST_CHARACTERS]
 
 
 def _write(file: Path, content: bytes) -> None:

@@ -13,6 +13,7 @@ import typer
 from cli import pieces
 from cli.controller import controller
 from cli.doctor import doctor
+from cli.forget import forget
 from cli.models import app as models
 from cli.run import run
 from cli.serve import api, serve
@@ -50,11 +51,13 @@ EXIT_CODES = {
     "psycopg.OperationalError": EXIT_FAILED,
     "sqlalchemy.exc.ArgumentError": EXIT_UNUSABLE,
     "sqlalchemy.exc.OperationalError": EXIT_FAILED,
+    "trainyard.active_sessions.SessionActive": EXIT_UNUSABLE,
     "trainyard.database.DatabaseUnavailable": EXIT_FAILED,
     "trainyard.database.SchemaMismatch": EXIT_UNUSABLE,
     "trainyard.decoder_process.ChildNotStarted": EXIT_FAILED,
     "trainyard.folders.RootUnusable": EXIT_UNUSABLE,
     "trainyard.lifecycle.NoSuchSession": EXIT_UNUSABLE,
+    "trainyard.people.errors.PeopleError": EXIT_UNUSABLE,
     "trainyard.settings.BadSetting": EXIT_UNUSABLE,
     "trainyard.shards.NoSuchShard": EXIT_UNUSABLE,
     "trainyard.vectors.VectorsBusy": EXIT_UNUSABLE,
@@ -73,6 +76,7 @@ app.command("run")(run)
 app.command("serve")(serve)
 app.add_typer(sessions, name="sessions")
 app.add_typer(models, name="models")
+app.command("forget")(forget)
 app.command("doctor")(doctor)
 app.command("api")(api)
 app.command("migrate")(pieces.migrate)

@@ -1,0 +1,159 @@
+"""Forgetting for good: a person, all faces or everything, out of rows, vectors and thumbnails. Files stay.
+
+Points and thumbnails go before the rows that say which there are, so that a kill on the way leaves nothing that the
+same call would not find again. Rows go in transactions during which no session begins.
+"""
+
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import astuple, dataclass
+from functools import partial
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from trainyard import outbox, thumbnail_files
+from trainyard.active_sessions import check_idle, keep_idle
+from trainyard.erasure_rows import StoredFace, delete_person, faces_of_person
+from trainyard.outbox import enqueue_photos
+from trainyard.people.errors import NoSuchPerson
+from trainyard.stores import Stores
+from trainyard.tables import metadata, models
+from trainyard.vectors import VectorsUnavailable
+
+POINTS_PER_CALL = 1_000
+KEPT = frozenset({"installation", "controller_lease"})  # tables; settings are no rows at all
+OF_FACES = (
+    "face_suggestions", "person_prototypes", "face_instances", "face_scans", "face_clusters", "persons",
+    "people_change_suggestions", "people_change_faces", "people_changes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Erased:
+    """How much there was of each; vectors are points in Qdrant."""
+
+    photos: int = 0
+    faces: int = 0
+    persons: int = 0
+    vectors: int = 0
+    thumbnails: int = 0
+
+    def __add__(self, other: "Erased") -> "Erased":
+        return Erased(*map(sum, zip(astuple(self), astuple(other), strict=True)))
+
+
+# A person
+
+
+def erase_person(stores: Stores, person_id: int) -> Erased:
+    """Erase a person with all faces of them that are known; photos and their scans stay.
+
+    Raises NoSuchPerson and SessionActive: a worker that has the person's prototypes would go on to assign to them.
+    """
+    stores.database.transact(lambda connection: check_idle(connection, stores, faces=True))
+    gone: dict[UUID, StoredFace] = {}
+    vectors = thumbnails = 0
+    while True:
+        faces = stores.database.transact(lambda connection: faces_of_person(connection, person_id))
+        vectors += _delete_face_points(stores, faces)
+        thumbnails += thumbnail_files.remove_of_faces(stores.thumbnails, [(f.content_sha256, f.box) for f in faces])
+        gone |= {face.id: face for face in faces}
+        if stores.database.transact(partial(_erase_rows_of_person, stores=stores, person_id=person_id, known=gone)):
+            tell_stores(stores)
+            return Erased(faces=len(gone), persons=1, vectors=vectors, thumbnails=thumbnails)
+
+
+def _erase_rows_of_person(connection: sa.Connection, stores: Stores, person_id: int, known: Collection[UUID]) -> bool:
+    """False where somebody has given them another face since: its point is there yet. Raises NoSuchPerson."""
+    keep_idle(connection, stores, faces=True)
+    there = sa.text("SELECT FROM persons WHERE id = :id FOR UPDATE")
+    if connection.execute(there, {"id": person_id}).first() is None:
+        raise NoSuchPerson(person_id)
+    faces = faces_of_person(connection, person_id)
+    if any(face.id not in known for face in faces):
+        return False
+    return delete_person(connection, person_id, [face.id for face in faces])
+
+
+def _delete_face_points(stores: Stores, faces: Sequence[StoredFace]) -> int:
+    deleted, there = 0, set(collections_of(stores, "face"))
+    for collection in sorted({face.collection for face in faces} & there):
+        ids = [face.id for face in faces if face.collection == collection]
+        for start in range(0, len(ids), POINTS_PER_CALL):
+            part = ids[start : start + POINTS_PER_CALL]
+            deleted += len(part) - len(stores.vectors.retrieve(collection, part).missing)
+            stores.vectors.delete(collection, part)
+    return deleted
+
+
+# All faces, and everything
+
+
+def erase_faces(stores: Stores) -> Erased:
+    """Erase faces, persons, groups and scans of all networks, and the collections. Raises SessionActive."""
+    stores.database.transact(lambda connection: check_idle(connection, stores, faces=True))
+    vectors = _delete_collections(stores, "face")
+    thumbnails = thumbnail_files.remove_all(stores.thumbnails, faces_only=True)
+
+    def work(connection: sa.Connection) -> tuple[int, int]:
+        keep_idle(connection, stores, faces=True)
+        counts = _count(connection, "face_instances"), _count(connection, "persons")
+        named = sa.text("SELECT DISTINCT asset_id FROM face_instances WHERE person_id IS NOT NULL")
+        enqueue_photos(connection, list(connection.scalars(named)))
+        connection.execute(sa.text("DELETE FROM outbox WHERE person_id IS NOT NULL"))
+        _truncate(connection, OF_FACES)
+        return counts
+
+    faces, persons = stores.database.transact(work)
+    tell_stores(stores)
+    return Erased(faces=faces, persons=persons, vectors=vectors, thumbnails=thumbnails)
+
+
+def erase_all(stores: Stores) -> Erased:
+    """Erase everything but the schema and the installation's id. Raises SessionActive."""
+    stores.database.transact(lambda connection: check_idle(connection, stores))
+    vectors = _delete_collections(stores)
+    thumbnails = thumbnail_files.remove_all(stores.thumbnails)
+
+    def work(connection: sa.Connection) -> tuple[int, int, int]:
+        keep_idle(connection, stores)
+        photos, faces, persons = (_count(connection, table) for table in ("image_assets", "face_instances", "persons"))
+        _truncate(connection, metadata.tables.keys() - KEPT)
+        return photos, faces, persons
+
+    photos, faces, persons = stores.database.transact(work)
+    return Erased(photos, faces, persons, vectors, thumbnails)
+
+
+def _delete_collections(stores: Stores, kind: str | None = None) -> int:
+    points = 0
+    for collection in collections_of(stores, kind):
+        points += stores.vectors.count(collection)
+        stores.vectors.delete_collection(collection)
+    return points
+
+
+def _truncate(connection: sa.Connection, tables: Collection[str]) -> None:
+    """Ids go on from where they were: what somebody has noted of one must not come to mean another."""
+    connection.execute(sa.text(f"TRUNCATE {', '.join(sorted(tables))} CONTINUE IDENTITY"))
+
+
+def _count(connection: sa.Connection, table: str) -> int:
+    return int(connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+def collections_of(stores: Stores, kind: str | None = None) -> list[str]:
+    """Those of our networks that are there."""
+    query = sa.select(models.c.collection).distinct()
+    if kind is not None:
+        query = query.where(models.c.kind == kind)
+    ours = stores.database.transact(lambda connection: set(connection.scalars(query)))
+    return sorted(ours & set(stores.vectors.collections()))
+
+
+def tell_stores(stores: Stores) -> None:
+    """Prototypes and payloads that follow; what is not told now stays in the outbox."""
+    with suppress(VectorsUnavailable):
+        while outbox.drain(stores.database, stores.vectors):
+            pass

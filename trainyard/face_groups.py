@@ -1,0 +1,33 @@
+"""Groups of faces after some of their faces are gone: smaller, with another face to show, or closed."""
+
+from collections.abc import Collection
+
+import sqlalchemy as sa
+
+# Live are the faces that wait for a name; the best of them stands for the group.
+MEND = sa.text("""
+    WITH live AS (
+        SELECT f.cluster_id, count(*) AS size, (array_agg(f.id ORDER BY f.quality DESC, f.id))[1] AS best,
+               coalesce(bool_or(f.id = c.representative_face_id), false) AS has_representative
+        FROM face_instances f JOIN image_assets a ON a.id = f.asset_id JOIN face_clusters c ON c.id = f.cluster_id
+        WHERE f.cluster_id = ANY(:ids) AND f.person_id IS NULL AND f.ignored_at IS NULL AND a.missing_since IS NULL
+        GROUP BY f.cluster_id
+    )
+    UPDATE face_clusters c SET size = live.size,
+        representative_face_id = CASE WHEN has_representative THEN c.representative_face_id ELSE best END
+    FROM live WHERE live.cluster_id = c.id AND c.closed_at IS NULL
+""")
+
+CLOSE = sa.text("""
+    UPDATE face_clusters c SET closed_at = clock_timestamp(), size = 0, representative_face_id = NULL
+    WHERE c.id = ANY(:ids) AND c.closed_at IS NULL
+        AND NOT EXISTS (SELECT FROM face_instances f WHERE f.cluster_id = c.id)
+""")
+
+
+def mend_groups(connection: sa.Connection, cluster_ids: Collection[int]) -> None:
+    """Have these groups say how many faces they have and show one of them; close those that have none."""
+    ids = {"ids": sorted(cluster_ids)}
+    if cluster_ids:
+        connection.execute(MEND, ids)
+        connection.execute(CLOSE, ids)
