@@ -32,7 +32,7 @@ def doctor(
 
 
 def _machine(settings: Settings) -> Iterable[Finding]:
-    from jobs.engines.devices import cpu_count
+    from trainyard.cores import cpu_count
 
     here = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
     yield Finding("Trainyard", f"{version('trainyard')}, {here}")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from jobs.engines.devices import cpu_count
+from trainyard.cores import cpu_count
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

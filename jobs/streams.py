@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self, TypeVar
 
-from jobs.engines.devices import cpu_count
+from trainyard.cores import cpu_count
 from trainyard.decoders import ChildNotStarted, Decoder
 from trainyard.settings import Settings
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jobs.engines import DetectedFace, FaceThresholds, ModelCard
-from jobs.engines.devices import cpu_count
 from jobs.engines.dlib_descriptor import CHIP_SIDE_PX, DESCRIPTOR_DIMENSION, DescriptorPool
 from jobs.engines.weights import ModelMissing, combined_sha256, file_sha256, require_card
 from jobs.quality import frontality
+from trainyard.cores import cpu_count
 
 DETECT_SIDE_PX = 1280  # 0.3 s a picture of 4:3 on one core with `UPSAMPLINGS`
 UPSAMPLINGS = 1

@@ -17,8 +17,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from jobs.engines.devices import cpu_count
 from tests.bench.results import Row
+from trainyard.cores import cpu_count
 
 # The order is that of the table; each is a module `bench_<name>` with `measure()`.
 PARTS = (

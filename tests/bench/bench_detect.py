@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from jobs.engines.devices import cpu_count
 from jobs.engines.insightface import DETECT_SIDE_PX, InsightFaceEngine, load_insightface
 from jobs.engines.loading import Engines
 from jobs.engines.weights import ModelMissing
@@ -22,6 +21,7 @@ from tests.bench.crops import Pair, crop_pairs, full_size_bgr
 from tests.bench.pictures import DISTINCT, write_photos
 from tests.bench.results import Row, at_least, at_most, interleaved, median_ratio, wall_seconds
 from tests.bench.stage import fresh_stage, postgres_server, workplace
+from trainyard.cores import cpu_count
 from trainyard.settings import load_settings
 
 PHOTOS = 32

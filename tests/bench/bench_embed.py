@@ -17,13 +17,13 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from jobs.engines import ClipEngine
-from jobs.engines.devices import cpu_count
 from jobs.engines.loading import Engines
 from tests.bench.obvious_loop import BATCH, Obvious, with_torch_threads
 from tests.bench.pictures import write_photos
 from tests.bench.results import Row, at_least, at_most, interleaved, median_ratio, wall_seconds
 from tests.bench.stage import Spent, fresh_stage, postgres_server, workplace
 from trainyard import photos
+from trainyard.cores import cpu_count
 from trainyard.settings import load_settings
 
 PHOTOS = 192

@@ -27,8 +27,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from jobs.engines.devices import cpu_count
 from tests.bench.results import Row, at_least, interleaved, wall_seconds
+from trainyard.cores import cpu_count
 
 PHOTOS = 1_024
 MEGAPIXELS = (2, 12)

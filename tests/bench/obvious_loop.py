@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs.engines.devices import cpu_count
 from tests.bench.results import wall_seconds
+from trainyard.cores import cpu_count
 
 BATCH = 8
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.engines.devices import DeviceMissing, choose_device, cpu_count, providers
+from jobs.engines.devices import DeviceMissing, choose_device, providers
+from trainyard.cores import cpu_count
 
 
 @pytest.fixture
