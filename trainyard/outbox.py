@@ -7,6 +7,17 @@ from collections.abc import Collection
 
 import sqlalchemy as sa
 
+from trainyard.database import Database
+from trainyard.payloads import tell_photos
+from trainyard.people.prototypes import refresh_in
+from trainyard.vectors import Vectors
+
+LOCK = 7_260_113_072  # any fixed number: the key of the advisory lock that the one who drains has
+
+TAKE = sa.text("SELECT pg_try_advisory_xact_lock(:key)")
+READ = sa.text("SELECT id, asset_id, person_id FROM outbox ORDER BY id LIMIT :limit")
+FORGET = sa.text("DELETE FROM outbox WHERE id = ANY(:ids)")
+
 
 def enqueue_photos(connection: sa.Connection, asset_ids: Collection[int]) -> None:
     """The payloads of these photos' points, and of their faces', are behind their rows."""
@@ -22,3 +33,25 @@ def enqueue_persons(connection: sa.Connection, person_ids: Collection[int]) -> N
         sa.text("INSERT INTO outbox (person_id) SELECT DISTINCT unnest(CAST(:ids AS integer[]))"),
         {"ids": list(person_ids)},
     )
+
+
+def drain(database: Database, vectors: Vectors, limit: int = 500) -> int:
+    """Tell the stores of up to so many entries, the oldest first, and forget these; returns how many.
+
+    0 when there is nothing to tell, or while another one drains. Killed or failed anywhere, the entries are still
+    there, and those written meanwhile stay in any case. Raises VectorsUnavailable and VectorsUnusable.
+    """
+    return database.transact(lambda connection: _drain(connection, vectors, limit))
+
+
+def _drain(connection: sa.Connection, vectors: Vectors, limit: int) -> int:
+    if not connection.execute(TAKE, {"key": LOCK}).scalar_one():
+        return 0
+    entries = connection.execute(READ, {"limit": limit}).all()
+    if not entries:
+        return 0
+    tell_photos(connection, vectors, sorted({row.asset_id for row in entries if row.asset_id is not None}))
+    for person_id in sorted({row.person_id for row in entries if row.person_id is not None}):
+        refresh_in(connection, vectors, person_id)
+    connection.execute(FORGET, {"ids": [row.id for row in entries]})
+    return len(entries)

@@ -186,9 +186,12 @@ def finish(connection: sa.Connection, change_id: int) -> None:
 
 
 def leave_word(connection: sa.Connection, change_id: int, face_ids: Collection[Any] | None = None) -> None:
-    """Enqueue the photos and persons of the change; of these faces of it alone, where they are given."""
+    """Enqueue the persons and photos of the change; of these faces of it alone, where they are given.
+
+    Persons first: the engine waits for their prototypes, and photos may be many.
+    """
     asked = {"change_id": change_id, "face_ids": None if face_ids is None else list(face_ids)}
-    if photos := connection.scalars(PHOTOS, asked).all():
-        enqueue_photos(connection, photos)
     if persons := connection.scalars(PERSONS, asked).all():
         enqueue_persons(connection, persons)
+    if photos := connection.scalars(PHOTOS, asked).all():
+        enqueue_photos(connection, photos)
