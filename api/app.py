@@ -14,11 +14,14 @@ from api.description import DescribedAPI
 from api.page import mount_page
 from api.routes import (
     categories,
+    changes,
     clusters,
     directories,
     docs,
     erasure,
+    estimate,
     events,
+    face_changes,
     face_sessions,
     faces,
     health,
@@ -27,6 +30,7 @@ from api.routes import (
     person_photos,
     persons,
     progress,
+    search,
     sessions,
     sign_in,
     suggestions,
@@ -36,13 +40,15 @@ from api.services import Services
 from api.storage import STORAGE_THREADS
 
 # Routes are plain functions in threads, each with a connection of the pool while it runs: a pool of as many as there
-# are threads, those for the photos' storage and those of /readyz (two) and /metrics among them.
+# are threads, those for the photos' storage and those of /readyz (two) and /metrics among them. What follows a change
+# has a pool of its own.
 THREADS = 16
-CONNECTIONS = THREADS + STORAGE_THREADS + 3
+FOLLOW_UP_CONNECTIONS = 2
+CONNECTIONS = THREADS + STORAGE_THREADS + 3 + FOLLOW_UP_CONNECTIONS
 
 ROUTES = (
-    progress, events, sessions, face_sessions, categories, directories, images,
-    persons, person_photos, faces, clusters, suggestions, erasure,
+    progress, events, estimate, sessions, face_sessions, categories, directories, images,
+    search, persons, person_photos, faces, face_changes, clusters, suggestions, changes, erasure,
     system, sign_in, health, metrics, docs,
 )  # fmt: skip
 
@@ -70,6 +76,9 @@ def create_app(services: Services) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     to_thread.current_default_thread_limiter().total_tokens = THREADS
+    app.state.services.follow_up.start()
     yield
+    app.state.services.follow_up.close()
     app.state.services.stream.close()
     app.state.services.thumbnails.close()
+    app.state.services.text.close()

@@ -17,6 +17,7 @@ from trainyard.active_sessions import SessionActive
 from trainyard.database import DatabaseUnavailable, connection_lost, first_line
 from trainyard.folders import RootUnusable
 from trainyard.lifecycle import NoSuchSession
+from trainyard.people.errors import AlreadyUndone, InvalidName, NameTaken, PeopleError, TooLateToUndo
 from trainyard.sessions import IdempotencyKeyReused
 from trainyard.vectors import VectorsUnavailable, VectorsUnusable
 
@@ -26,6 +27,12 @@ MEDIA_TYPE = "application/problem+json"
 RETRY_SECONDS = "5"
 
 CODES = {404: "NotFound", 405: "MethodNotAllowed", 413: "TooLarge", 415: "UnsupportedMediaType"}
+PEOPLE_STATUSES: dict[type[PeopleError], int] = {
+    InvalidName: 422,
+    NameTaken: 409,
+    TooLateToUndo: 409,
+    AlreadyUndone: 409,
+}
 
 
 class FieldError(Out):
@@ -93,6 +100,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(NoSuchSession, _no_session)
+    app.add_exception_handler(PeopleError, _people)
     app.add_exception_handler(RootUnusable, _root_unusable)
     app.add_exception_handler(SessionActive, _session_active)
     app.add_exception_handler(IdempotencyKeyReused, _key_reused)
@@ -136,6 +144,11 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 async def _no_session(request: Request, error: Exception) -> JSONResponse:
     return problem_response(404, "NoSuchSession", str(error))
+
+
+async def _people(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, PeopleError)
+    return problem_response(PEOPLE_STATUSES.get(type(error), 404), error.code, error.sentence)
 
 
 async def _key_reused(request: Request, error: Exception) -> JSONResponse:

@@ -9,10 +9,12 @@ from contextlib import closing, contextmanager
 import uvicorn
 from fastapi import FastAPI
 
-from api.app import CONNECTIONS
+from api.app import CONNECTIONS, FOLLOW_UP_CONNECTIONS
 from api.connections import Connection
+from api.follow_up import FollowUp
 from api.services import Services
 from api.stream import ProgressStream
+from api.text_tower import TextTower
 from api.thumbnails import Thumbnails
 from api.tokens import Tokens
 from trainyard.database import Database
@@ -40,7 +42,10 @@ class NeedsTokens(Exception):
 @contextmanager
 def open_services(settings: Settings, database_url: str, vectors: Vectors) -> Iterator[Services]:
     """Everything the routes need, on stores that are there."""
-    with closing(Database(database_url, pool_size=CONNECTIONS, pool_pre_ping=True)) as database:
+    with (
+        closing(Database(database_url, pool_size=CONNECTIONS - FOLLOW_UP_CONNECTIONS, pool_pre_ping=True)) as database,
+        closing(Database(database_url, pool_size=FOLLOW_UP_CONNECTIONS, pool_pre_ping=True)) as following,
+    ):
         yield Services(
             settings=settings,
             database=database,
@@ -48,6 +53,8 @@ def open_services(settings: Settings, database_url: str, vectors: Vectors) -> It
             tokens=Tokens(settings.tokens_file),
             stream=ProgressStream(database),
             thumbnails=Thumbnails(settings),
+            text=TextTower(settings.models_path),
+            follow_up=FollowUp(following, vectors, settings),
         )
 
 

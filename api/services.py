@@ -5,7 +5,9 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.follow_up import FollowUp
 from api.stream import ProgressStream
+from api.text_tower import TextTower
 from api.thumbnails import Thumbnails
 from api.tokens import Tokens
 from trainyard.database import Database
@@ -21,6 +23,8 @@ class Services:
     tokens: Tokens
     stream: ProgressStream
     thumbnails: Thumbnails
+    text: TextTower
+    follow_up: FollowUp
 
 
 def services_of(request: Request) -> Services:

@@ -1,16 +1,18 @@
-"""Groups of faces of the same person, whom nobody has named yet."""
+"""Groups of faces of the same person: shown until somebody names or dismisses them."""
 
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Path
 
+from api.changing import Change, Whose, make_change
 from api.cluster_rows import Cluster, check_cluster, read_cluster, read_clusters
 from api.face_rows import COLUMNS, FACES, SHOWN, UNKNOWN, Face, face_of, sight
 from api.paging import Limit, PageToken, face_id, number, page, read_key, whole
 from api.problems import ANY_ROUTE, documented
 from api.schemas import GREATEST_ID, Page
 from api.services import Given
+from trainyard.people import changes, clusters
 
 router = APIRouter(prefix="/api/v1/clusters", tags=["clusters"], responses=ANY_ROUTE)
 
@@ -51,3 +53,25 @@ def list_faces(cluster_id: ClusterId, services: Given, limit: Limit = 100, token
 
     found = [face_of(row) for row in services.database.transact(work)]
     return Page[Face](**page(found, limit, lambda last: [last.quality, str(last.id)]))
+
+
+@router.post("/{cluster_id}/name", responses=documented(404))
+def name_cluster(cluster_id: ClusterId, wanted: Whose, services: Given) -> Change:
+    """All its faces are this person's; later sessions follow."""
+
+    def work(connection: sa.Connection) -> changes.Change:
+        check_cluster(connection, services, cluster_id)
+        return clusters.name(connection, cluster_id, person_id=wanted.person_id, name=wanted.name)
+
+    return make_change(services, work)
+
+
+@router.post("/{cluster_id}/dismiss", responses=documented(404))
+def dismiss_cluster(cluster_id: ClusterId, services: Given) -> Change:
+    """Nobody wants to know who it is: it is not shown again, nor are faces that join it later."""
+
+    def work(connection: sa.Connection) -> changes.Change:
+        check_cluster(connection, services, cluster_id)
+        return clusters.dismiss(connection, cluster_id)
+
+    return make_change(services, work)

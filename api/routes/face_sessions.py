@@ -3,14 +3,15 @@
 import os
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Response
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from api.paging import Limit, PageToken, page, read_id
 from api.problems import ANY_ROUTE, Problem, documented
+from api.reassignment import assign_options
 from api.routes.progress import PhaseStatus, phase_word
 from api.routes.sessions import (
     FaceDetectionRequest,
@@ -47,12 +48,22 @@ VIEW = sa.table(
 
 
 class FaceSessionRequest(In):
+    assign_only: Annotated[
+        bool, Field(description="Look for no faces, but give those that are unknown to the persons there are by now.")
+    ] = False
     training_session_id: Annotated[
         int | None,
         Field(ge=1, le=GREATEST_ID, description="Its photos; none: all without a scan."),
     ] = None
     min_confidence: Annotated[float | None, Field(ge=0, le=1, allow_inf_nan=False)] = None
     min_face_size: Annotated[float | None, Field(ge=1, le=100_000, description="Shorter side of the box, px.")] = None
+
+    @model_validator(mode="after")
+    def _check_alone(self) -> Self:
+        others = (self.training_session_id, self.min_confidence, self.min_face_size)
+        if self.assign_only and any(value is not None for value in others):
+            raise ValueError("assignOnly is about all unknown faces, and looks for none: leave the other fields out")
+        return self
 
 
 class FaceSession(Out):
@@ -79,8 +90,7 @@ def create_face_session(
     wanted: FaceSessionRequest, services: Given, response: Response, idempotency_key: IdempotencyKey = None
 ) -> FaceSession:
     """Look for faces in photos that are embedded already."""
-    thresholds = FaceDetectionRequest(min_confidence=wanted.min_confidence, min_face_size=wanted.min_face_size)
-    options = {**options_of(services, thresholds), "training": False}
+    options = _options(services, wanted)
     sha256 = request_sha256(wanted)
 
     def work(connection: sa.Connection) -> FaceSession:
@@ -98,6 +108,13 @@ def create_face_session(
     made = made_before(services, idempotency_key, sha256, _read) or services.database.transact(work)
     response.headers["Location"] = f"/api/v1/face-sessions/{made.id}"
     return made
+
+
+def _options(services: Services, wanted: FaceSessionRequest) -> dict[str, Any]:
+    if wanted.assign_only:
+        return assign_options(services.settings)
+    thresholds = FaceDetectionRequest(min_confidence=wanted.min_confidence, min_face_size=wanted.min_face_size)
+    return {**options_of(services, thresholds), "training": False}
 
 
 def _scope(connection: sa.Connection, services: Services, session_id: int | None) -> tuple[int | None, str]:

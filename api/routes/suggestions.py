@@ -1,17 +1,22 @@
 """Suggestions: faces that may be somebody's, for people to say yes or no to."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Query
 from pydantic import Field
 
-from api.face_rows import COLUMNS, FACES, SHOWN, UNKNOWN, Face, PersonName, face_of, sight
+from api.changing import MOST_FACES, Change, make_change
+from api.face_rows import COLUMNS, FACES, SHOWN, UNKNOWN, Face, PersonName, check_shown, face_of, sight
 from api.paging import Limit, PageToken, face_id, number, page, read_key, whole
-from api.problems import ANY_ROUTE
-from api.schemas import GREATEST_ID, Out, Page
-from api.services import Given
+from api.problems import ANY_ROUTE, documented
+from api.schemas import GREATEST_ID, In, Out, Page
+from api.services import Given, Services
+from trainyard.people import changes, suggestions
+from trainyard.people.suggestions import Pairs
 
 router = APIRouter(prefix="/api/v1/suggestions", tags=["suggestions"], responses=ANY_ROUTE)
 
@@ -26,6 +31,15 @@ READ_PAGE = sa.text(f"""
             > (CAST(:after_person AS bigint), -CAST(:similarity AS float8), CAST(:face_id AS uuid)))
     ORDER BY g.person_id, g.similarity DESC, g.face_id LIMIT :limit
 """)
+
+
+class SuggestionKey(In):
+    face_id: UUID
+    person_id: Annotated[int, Field(ge=1, le=GREATEST_ID)]
+
+
+class SuggestionsRequest(In):
+    suggestions: Annotated[tuple[SuggestionKey, ...], Field(min_length=1, max_length=MOST_FACES)]
 
 
 class Suggestion(Out):
@@ -61,3 +75,27 @@ def _suggestion(row: sa.Row[Any]) -> Suggestion:
         similarity=row.suggested_similarity,
         created_at=row.suggested_at,
     )
+
+
+@router.post("/accept", responses=documented(404))
+def accept_suggestions(wanted: SuggestionsRequest, services: Given) -> Change:
+    """Yes: the faces are these persons'."""
+    return _answer(services, wanted, suggestions.accept)
+
+
+@router.post("/reject", responses=documented(404))
+def reject_suggestions(wanted: SuggestionsRequest, services: Given) -> Change:
+    """No, for ever: neither suggested nor assigned by the engine again."""
+    return _answer(services, wanted, suggestions.reject)
+
+
+def _answer(
+    services: Services, wanted: SuggestionsRequest, answer: Callable[[sa.Connection, Pairs], changes.Change]
+) -> Change:
+    pairs = [(one.face_id, one.person_id) for one in wanted.suggestions]
+
+    def work(connection: sa.Connection) -> changes.Change:
+        check_shown(connection, services, {face for face, _ in pairs})
+        return answer(connection, pairs)
+
+    return make_change(services, work)

@@ -16,8 +16,10 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from api.app import create_app
+from api.follow_up import FollowUp
 from api.services import Services
 from api.stream import ProgressStream
+from api.text_tower import TextTower
 from api.thumbnails import Thumbnails
 from api.tokens import Tokens
 from tests.libraries import write_broken, write_photos
@@ -58,6 +60,8 @@ def description() -> dict[str, Any]:
         tokens=Tokens(None),
         stream=ProgressStream(database),
         thumbnails=cast(Thumbnails, None),
+        text=TextTower(nowhere),
+        follow_up=cast(FollowUp, None),
     )
     return create_app(services).openapi()
 
