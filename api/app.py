@@ -41,9 +41,9 @@ from api.storage import STORAGE_THREADS
 
 # Routes are plain functions in threads, each with a connection of the pool while it runs: a pool of as many as there
 # are threads, those for the photos' storage and those of /readyz (two) and /metrics among them. What follows a change
-# has a pool of its own.
+# has one of its own.
 THREADS = 16
-FOLLOW_UP_CONNECTIONS = 2
+FOLLOW_UP_CONNECTIONS = 1
 CONNECTIONS = THREADS + STORAGE_THREADS + 3 + FOLLOW_UP_CONNECTIONS
 
 ROUTES = (

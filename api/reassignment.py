@@ -9,7 +9,7 @@ from trainyard.face_models import active_face_model
 from trainyard.lifecycle import ACTIVE, ENDED
 from trainyard.settings import Settings
 
-LOCK = 7_260_113_077  # any fixed number: the key of the advisory lock that lets one API ask, of several
+LOCK = 7_260_113_073  # any fixed number: the key of the advisory lock that lets one API ask, of several
 ASKED_BY = "changes"
 
 # A session sees the prototypes that there are when it has begun, so that one which has not does for these too. One

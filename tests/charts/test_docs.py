@@ -17,6 +17,7 @@ from tests.charts.cases import LEAST
 from tests.charts.rendering import CHART, Values, merged, render
 from tests.cluster.binaries import is_built
 from tests.rows import add_session, add_step
+from trainyard.people.errors import PeopleError
 from trainyard.photo_errors import PHOTO_ERROR_CODES
 
 ROOT = Path(__file__).parents[2]
@@ -100,8 +101,9 @@ def problem_codes() -> set[str]:
     answers = codes_of(frozenset({"Answer"}), "trainyard") - NO_ERROR
     (away,) = (node for node in tree(ROOT / "api/problems.py").body if getattr(node, "name", "") == "_away")
     of_stores = {word for node in ast.walk(away) if isinstance(node, ast.IfExp) for word in words(node)}
+    of_people = {error.__name__ for error in PeopleError.__subclasses__()}
     by_status = {"NotFound", "MethodNotAllowed", "TooLarge", "UnsupportedMediaType"}
-    return codes_of(REFUSES, "api", "trainyard") | answers | of_stores | by_status
+    return codes_of(REFUSES, "api", "trainyard") | answers | of_stores | of_people | by_status
 
 
 # What the documents say
