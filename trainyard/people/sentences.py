@@ -4,9 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
+OF_FACES = frozenset({"assign", "unassign", "ignore", "accept", "reject"})
+
+
 def sentence(kind: str, faces: int, before: Mapping[str, Any]) -> str:
     """Of a change of this kind to so many faces; `before` as trainyard/people/records.py says."""
     names = [person["name"] for person in before.get("persons", [])]
+    if faces == 0 and kind in OF_FACES:
+        return "Nothing changed: it was so already."
     return SENTENCES[kind](faces, names, before)
 
 
