@@ -181,8 +181,7 @@ def _shard_count(connection: sa.Connection, row: sa.Row[Any], backend: JobBacken
     models = connection.execute(
         sa.select(training_sessions.c.models).where(training_sessions.c.id == row.session_id)
     ).scalar_one()
-    rates = weights.measured_rates(connection, models or {})
-    rate = rates.get({"embed": "training"}.get(row.step, "faceDetection"))
+    rate = weights.measured_rate(connection, row.step, models or {})
     by_time = units * rate.worker_seconds_per_unit / SECONDS_PER_SHARD if rate else 1
     at_once = backend.parallelism(row.step)
     wanted = min(max(ceil(by_time / at_once), 1) * at_once, MOST_SHARDS)
@@ -290,6 +289,8 @@ def _after_discovery(
 def _units(counts: dict[str, int], rates: dict[str, weights.Rate | None], models: dict[str, Any]) -> dict[str, float]:
     """Units of each phase that has something to do; training is left out only by a session without it."""
     units: dict[str, float] = {"training": counts.get("embed", 0)} if models.get("clip") else {}
+    if counts.get("assign"):
+        units["faceDetection"] = counts["assign"]  # and nothing beside it
     if models.get("face") and (counts.get("detect") or counts.get("unclustered")):
         if counts.get("detect"):
             units["faceDetection"] = counts["detect"]
@@ -379,13 +380,14 @@ def _blame_in_flight(connection: sa.Connection, row: sa.Row[Any]) -> None:
 def _count_images(connection: sa.Connection, session_id: int) -> None:
     """The session's own counters, from its steps: an image that failed in both phases has failed once.
 
-    Processed are the images of the first step that opens them: embed, or detect where training is skipped.
+    Processed are the images of the first step that is about them: embed, detect where training is skipped, or assign.
     """
     connection.execute(
         sa.text("""
             UPDATE training_sessions SET
                 processed = coalesce((SELECT done - coalesce((counts ->> 'unchanged')::bigint, 0) FROM steps
-                                      WHERE session_id = :id AND step IN ('embed', 'detect') AND status <> 'skipped'
+                                      WHERE session_id = :id AND step IN ('embed', 'detect', 'assign')
+                                          AND status <> 'skipped'
                                       ORDER BY step = 'embed' DESC LIMIT 1), 0),
                 failed = coalesce((SELECT sum(failed - coalesce((counts ->> 'inherited')::bigint, 0))
                                    FROM steps WHERE session_id = :id), 0)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from controller.backend import ObservedJob
 from trainyard import shards
+from trainyard.face_models import active_face_model
 from trainyard.lifecycle import ACTIVE, SETTLED, retry_due, retry_under_way
 from trainyard.shards import AttemptTotals, RunningAttempt
 from trainyard.steps import STEPS
@@ -41,6 +42,7 @@ class SessionView:
     training: bool  # false in a standalone face session
     started: bool
     total: int
+    assign: bool = False  # it only looks whose the unknown faces are
     retry_due: bool = False
     suspended: bool = False  # by its resource's spec.suspend: a brake of its own
     waiting: tuple[str, str] | None = None
@@ -102,6 +104,7 @@ def _session(row: sa.Row[Any], views: dict[str, StepView]) -> SessionView:
         training=bool(row.options.get("training", True)),
         started=row.started_at is not None,
         total=row.total,
+        assign=bool(row.options.get("assign", False)),
         retry_due=retry_under_way(row),
         suspended=row.suspended,
         waiting=(row.waiting_code, row.waiting_message) if row.waiting_code else None,
@@ -131,7 +134,7 @@ SHRUNK = sa.text("""
     LEFT JOIN (
         SELECT f.cluster_id, count(*) AS faces
         FROM face_instances f JOIN image_assets a ON a.id = f.asset_id
-        WHERE f.cluster_id IS NOT NULL AND f.person_id IS NULL AND a.missing_since IS NULL
+        WHERE f.cluster_id IS NOT NULL AND f.person_id IS NULL AND f.ignored_at IS NULL AND a.missing_since IS NULL
         GROUP BY f.cluster_id
     ) now ON now.cluster_id = c.id
     WHERE c.model_id = :model_id AND c.closed_at IS NULL
@@ -139,8 +142,13 @@ SHRUNK = sa.text("""
 
 
 def _faces_to_cluster(connection: sa.Connection, model_id: int) -> bool:
+    """Also where the network is not the active one, which it may become at the end of its clustering."""
+    active = active_face_model(connection)
+    if active is not None and active.id != model_id:
+        return True
     f = face_instances.c
-    waiting = sa.select(f.id).where(f.model_id == model_id, f.clustered_at.is_(None), f.person_id.is_(None))
+    unknown = f.person_id.is_(None), f.ignored_at.is_(None)
+    waiting = sa.select(f.id).where(f.model_id == model_id, f.clustered_at.is_(None), *unknown)
     fresh = connection.execute(sa.select(waiting.exists())).scalar_one()
     return bool(fresh or connection.execute(SHRUNK, {"model_id": model_id}).scalar_one())
 

@@ -201,7 +201,7 @@ def _hold(session: SessionView, step: StepView) -> list[Action]:
 
 
 def _admit(session: SessionView, scene: _Scene) -> list[Action]:
-    steps = steps_of_session(session.faces, session.training)
+    steps = steps_of_session(session.faces, session.training, session.assign)
     admitted = replace(session, steps={name: StepView(name, status) for name, status in steps.items()})
     return [Admit(session.id, tuple(steps.items())), *_plan_session(admitted, scene)]
 

@@ -21,6 +21,7 @@ from jobs.outages import (
     ride_out,
 )
 from jobs.streams import Streams
+from jobs.telling import tell_stores
 from trainyard import shards
 from trainyard.decoders import ChildNotStarted, Decoder
 from trainyard.photos import PhotoError, PhotoFacts
@@ -139,6 +140,7 @@ class BatchRun:
             raise
         if self.shard.claim > 1 or self.shard.key.attempt > 1:
             self._ride_out_vectors(lambda: self.step.tidy(self.shard))
+        tell_stores(self.context, self.shard)
         self.context.database.transact(lambda c: shards.finish(c, self.shard))
 
     def _fill(self) -> None:
@@ -347,6 +349,12 @@ STORE_FACTS = sa.text("""
     WHERE a.id = r.id
 """)
 
+# Faces that an older version's worker found do not say how large their photo was.
+KEEP_SIZES = sa.text("""
+    UPDATE face_instances f SET photo_width = a.width, photo_height = a.height
+    FROM image_assets a WHERE a.id = ANY(:changed) AND f.asset_id = a.id AND f.photo_width IS NULL
+""")
+
 STORE_BROKEN = sa.text("""
     UPDATE image_assets a SET size_bytes = r.size_bytes, mtime_ns = r.mtime_ns,
         broken_code = r.code, broken_message = r.message
@@ -363,6 +371,9 @@ BROKEN_FOR_GOOD = frozenset({"truncated", "not_an_image", "unsupported", "too_la
 def store_facts(connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
     """Each asset as it was read."""
     read = [(o.photo.asset_id, o.facts) for o in outcomes if o.facts is not None]
+    changed = [o.photo.asset_id for o in outcomes if o.facts and o.photo.content_sha256 not in {None, o.facts.sha256}]
+    if changed:
+        connection.execute(KEEP_SIZES, {"changed": changed})
     if read:
         connection.execute(
             STORE_FACTS,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -10,20 +10,15 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from jobs.assignment import Decision, decide, read_prototypes
+from jobs.assignment import decide, read_prototypes
 from jobs.batches import BatchRun, Outcome, Photo, failed_outcome, look, store_facts, store_jobs
 from jobs.context import Context, Session, read_session
 from jobs.engines import DetectedFace, FaceEngine
 from jobs.engines.loading import card_from_json
-from jobs.face_rows import (
-    SCAN_OF_PHOTO,
-    delete_stale_faces,
-    rejected_persons,
-    scan_parameters,
-    stale_faces,
-    store_faces,
-    store_scans,
-)
+from jobs.face_rows import SCAN_OF_PHOTO, scan_parameters, stale_faces, store_scans
+from jobs.faces import NOBODY, Face
+from jobs.found_again import Before, look_before
+from jobs.found_faces import FoundFaces
 from jobs.orphans import remove_orphans
 from jobs.quality import quality_score
 from jobs.streams import Streams
@@ -46,20 +41,6 @@ READ = sa.text(f"""
 
 
 PHOTOS_PER_CHUNK = 8  # their faces fill the recogniser's passes better than one photo's would
-NOBODY = Decision()
-
-
-@dataclass(frozen=True)
-class Face:
-    """A face as it is stored; `box` is (left, top, right, bottom) in upright, full-size pixels."""
-
-    id: UUID
-    ordinal: int
-    box: tuple[float, float, float, float]
-    confidence: float
-    quality: float
-    embedding: NDArray[np.float32]
-    decision: Decision = NOBODY
 
 
 @dataclass(frozen=True)
@@ -158,8 +139,11 @@ class DetectStep:
         return [
             Face(
                 id=face_point(photo.asset_id, facts.sha256, self.model["weights_sha256"], ordinal),
+                asset_id=photo.asset_id,
+                content_sha256=facts.sha256,
                 ordinal=ordinal,
-                box=a.box,
+                box_px=a.box,
+                photo_size_px=(facts.width, facts.height),
                 confidence=a.face.confidence,
                 quality=quality_score(shorter_side_px(a.box), a.crop, a.face.frontality, a.face.confidence),
                 embedding=next(embeddings),
@@ -172,33 +156,36 @@ class DetectStep:
     def publish(self, outcomes: Sequence[Outcome]) -> None:
         """Decide whose each face is, write the points, and delete those of faces that are no longer there."""
         new = [o for o in outcomes if o.result is not None]
-        rejected, stale = self.context.database.transact(lambda c: self._known(c, new))
+        before, stale = self.context.database.transact(lambda c: self._known(c, new))
         for outcome in new:
-            outcome.result[:] = [self._decided(face, rejected.get(face.id, ())) for face in outcome.result]
-        faces = [(o.photo.asset_id, face) for o in new for face in o.result]
+            outcome.result[:] = [self._decided(face, before) for face in outcome.result]
+        faces = _faces(new)
         collection, dimension = self.model["collection"], self.model["dimension"]
         self.context.vectors.upsert(
             collection,
-            [face.id for _, face in faces],
-            np.stack([face.embedding for _, face in faces]) if faces else np.empty((0, dimension), np.float32),
-            [
-                {"face_id": str(face.id), "asset_id": asset_id, "person_id": face.decision.person_id}
-                for asset_id, face in faces
-            ],
+            [face.id for face in faces],
+            np.stack([face.embedding for face in faces]) if faces else np.empty((0, dimension), np.float32),
+            [self._payload(face, before) for face in faces],
         )
         self.context.vectors.delete(collection, stale)
 
-    def _known(self, connection: sa.Connection, new: Sequence[Outcome]) -> tuple[dict[UUID, set[int]], list[UUID]]:
-        ids = [face.id for o in new for face in o.result]
-        rejected = rejected_persons(connection, ids) if len(self.prototypes.person_ids) else {}
-        known = [o.photo.asset_id for o in new if o.photo.content_sha256 is not None]
-        return rejected, stale_faces(connection, self.model["id"], known, ids) if known else []
+    def _known(self, connection: sa.Connection, new: Sequence[Outcome]) -> tuple[Before, list[UUID]]:
+        faces, known = _faces(new), _read_before(new)
+        stale = stale_faces(connection, self.model["id"], known, [face.id for face in faces]) if known else []
+        return look_before(connection, self.model["id"], known, faces, lock=False), stale
 
-    def _decided(self, face: Face, rejected: Any) -> Face:
+    def _decided(self, face: Face, before: Before) -> Face:
+        if before.is_settled(face.id):
+            return replace(face, decision=NOBODY)
         thresholds = self.engine.card.thresholds
         assert thresholds is not None
-        decision = decide(face.embedding, self.prototypes, thresholds, rejected)
-        return Face(**{**face.__dict__, "decision": decision})
+        refused = before.said_of(face.id).refused
+        return replace(face, decision=decide(face.embedding, self.prototypes, thresholds, refused))
+
+    def _payload(self, face: Face, before: Before) -> dict[str, Any]:
+        """Whose it is as far as is known by now; `store` has the point told of those who turn out to be somebody's."""
+        person_id = before.said_of(face.id).person_id or face.decision.person_id
+        return {"face_id": str(face.id), "asset_id": face.asset_id, "person_id": person_id}
 
     def counts(self, outcomes: Sequence[Outcome]) -> dict[str, int]:
         decisions = [face.decision for o in outcomes if o.result for face in o.result]
@@ -211,10 +198,7 @@ class DetectStep:
 
     def store(self, connection: sa.Connection, outcomes: Sequence[Outcome]) -> None:
         new = [o for o in outcomes if o.result is not None]
-        known = [o.photo.asset_id for o in new if o.photo.content_sha256 is not None]
-        if known:
-            delete_stale_faces(connection, self.model["id"], known, [f.id for o in new for f in o.result])
-        store_faces(connection, self.session.id, self.model["id"], new)
+        FoundFaces(self.session.id, self.model["id"], _faces(new), _read_before(new)).store(connection)
         store_scans(connection, self.session, self.model["id"], new)
         store_facts(connection, outcomes)
         store_jobs(connection, self.session.id, self.name, outcomes)
@@ -228,6 +212,15 @@ class DetectStep:
             {"model_id": self.model["id"], "assets": asset_ids},
         )
         return set(rows)
+
+
+def _faces(new: Sequence[Outcome]) -> list[Face]:
+    return [face for outcome in new for face in outcome.result]
+
+
+def _read_before(new: Sequence[Outcome]) -> list[int]:
+    """The photos that may have faces already."""
+    return [outcome.photo.asset_id for outcome in new if outcome.photo.content_sha256 is not None]
 
 
 def _full_size(

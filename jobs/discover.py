@@ -9,7 +9,7 @@ from itertools import islice
 import sqlalchemy as sa
 
 from jobs import selection
-from jobs.categories import follow_categories
+from jobs.categories import leave_word_of_category
 from jobs.context import Context, Session, read_session
 from jobs.face_rows import SCAN_OF_PHOTO, count_unclustered, scan_parameters
 from jobs.lost_points import forget_lost_points
@@ -17,6 +17,7 @@ from jobs.networks import Resolved, resolve
 from jobs.outages import StorageUnavailable, check_root, is_there, ride_out
 from jobs.outcomes import ComeBackLater, WrongConfiguration
 from jobs.subdirectories import SubdirectoryCounts
+from jobs.telling import tell_stores
 from jobs.walk import FoundFile, Walk
 from trainyard import shards
 from trainyard.folders import RootUnusable, path_range, selected_folders
@@ -46,8 +47,7 @@ def _search(context: Context, session: Session, shard: Shard) -> None:
     _check_mounts(context, shard, walk)
     forget_lost_points(context, shard, resolved)
     context.database.transact(lambda connection: _write_assets(connection, session, shard))
-    if session.category_id is not None:
-        follow_categories(context, shard, walk.roots)
+    tell_stores(context, shard)
 
     def settle(connection: sa.Connection) -> None:
         _settle(connection, session, shard, resolved, walk)
@@ -184,6 +184,8 @@ def _write_assets(connection: sa.Connection, session: Session, shard: Shard) -> 
     """The files found as assets, which carry the session's category if it names one."""
     shards.beat(connection, shard)
     connection.execute(sa.text("ANALYZE discovered_files"))
+    if session.category_id is not None:
+        leave_word_of_category(connection, session.id, session.category_id)
     connection.execute(ASSETS, {"session_id": session.id, "category_id": session.category_id})
 
 

@@ -28,6 +28,9 @@ from jobs.engines.loading import card_from_json
 from jobs.orphans import remove_orphans
 from jobs.streams import Streams
 from trainyard.decoders import Decoder
+from trainyard.face_models import active_face_model
+from trainyard.outbox import enqueue_photos
+from trainyard.payloads import time_text
 from trainyard.photos import PhotoError, PhotoFacts
 from trainyard.shards import Shard
 from trainyard.vectors import image_point
@@ -70,6 +73,25 @@ def run(context: Context, shard: Shard) -> None:
     with Streams(context.settings, engine.device) as streams:
         step = EmbedStep(context, session, engine, streams)
         BatchRun(context, session, step, shard, streams).run()
+
+
+PERSONS_IN = sa.text("""
+    SELECT f.asset_id, array_agg(DISTINCT f.person_id ORDER BY f.person_id) AS person_ids
+    FROM face_instances f
+    WHERE f.asset_id = ANY(:assets) AND f.model_id = :face_model AND f.person_id IS NOT NULL GROUP BY f.asset_id
+""")
+
+
+def _persons_in(connection: sa.Connection, asset_ids: list[int]) -> dict[int, list[int]]:
+    """Who is in these photos, as the active network's faces say; photos without anybody are left out."""
+    model = active_face_model(connection)
+    rows = connection.execute(PERSONS_IN, {"assets": asset_ids, "face_model": model.id}) if model else ()
+    return {row.asset_id: row.person_ids for row in rows}
+
+
+def _read_before(new: Sequence[Outcome]) -> list[int]:
+    """The photos of which something may be known already."""
+    return [outcome.photo.asset_id for outcome in new if outcome.photo.content_sha256 is not None]
 
 
 def embedding_sha256(embedding: NDArray[np.float32]) -> bytes:
@@ -124,28 +146,37 @@ class EmbedStep:
         new = [o for o in outcomes if o.result is not None and o.facts is not None]
         collection = self.model["collection"]
         created = datetime.now(UTC).isoformat()
+        persons = self._persons(new)
         self.context.vectors.upsert(
             collection,
             [self._point(o.photo.asset_id, o.facts.sha256) for o in new if o.facts],
             np.stack([o.result for o in new]) if new else np.empty((0, self.model["dimension"]), np.float32),
-            [self._payload(o, created) for o in new],
+            [self._payload(o, created, persons.get(o.photo.asset_id, [])) for o in new],
         )
         self.context.vectors.delete(collection, self._old_points(new))
 
     def _old_points(self, new: Sequence[Outcome]) -> list[UUID]:
         """Points of what these photos were before: their evidence is about to be replaced."""
-        known = [outcome.photo.asset_id for outcome in new if outcome.photo.content_sha256 is not None]
+        known = _read_before(new)
         if not known:
             return []
         points = self.context.database.transact(partial(self._points_with_rows, asset_ids=known))
         return sorted(points - {self._point(o.photo.asset_id, o.facts.sha256) for o in new if o.facts})
 
-    def _payload(self, outcome: Outcome, created: str) -> dict[str, Any]:
+    def _persons(self, new: Sequence[Outcome]) -> dict[int, list[int]]:
+        """Who is known to be in photos that were read before; `store` has the points told what has changed by then."""
+        known = _read_before(new)
+        return self.context.database.transact(partial(_persons_in, asset_ids=known)) if known else {}
+
+    def _payload(self, outcome: Outcome, created: str, person_ids: list[int]) -> dict[str, Any]:
+        taken = outcome.facts.taken_at if outcome.facts else None
         return {
             "path": outcome.photo.path.decode("utf-8", "backslashreplace"),
             "created_at": created,
+            "taken_at": time_text(taken),
             "category_id": outcome.photo.category_id,
             "asset_id": outcome.photo.asset_id,
+            "person_ids": person_ids,
         }
 
     def _point(self, asset_id: int, content_sha256: bytes) -> UUID:
@@ -174,6 +205,8 @@ class EmbedStep:
                     "session_id": self.session.id,
                 },
             )
+            if known := _read_before([o for o, _ in new]):
+                enqueue_photos(connection, _persons_in(connection, known))
         store_facts(connection, outcomes)
         store_broken(connection, outcomes)
         store_jobs(connection, self.session.id, self.name, outcomes)

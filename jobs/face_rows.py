@@ -1,51 +1,47 @@
 """Rows of faces, written a batch at a time."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 
 from jobs.batches import Outcome
 from jobs.context import Session
-from jobs.embed import embedding_sha256
-
-if TYPE_CHECKING:  # detect imports this module
-    from jobs.detect import Face
+from jobs.faces import Face
+from trainyard.people.known_faces import Said
 
 # Whether a scan `s` is of the photo `a` as it is, and good enough for these thresholds.
 SCAN_OF_PHOTO = """s.asset_id = a.id AND s.content_sha256 = a.content_sha256 AND s.model_id = :model_id
         AND s.min_confidence <= :min_confidence AND s.min_face_size_px <= :min_face_size_px"""
 
-# A face found again keeps its person and its group.
+# What is said of a face goes with it, whatever was there under its id.
 STORE_FACES = sa.text("""
     INSERT INTO face_instances
-        (id, asset_id, content_sha256, model_id, ordinal, box_left, box_top, box_right, box_bottom,
-         confidence, quality, embedding_sha256, session_id, person_id, assigned_by, similarity)
+        (id, asset_id, content_sha256, model_id, ordinal, box_left, box_top, box_right, box_bottom, photo_width,
+         photo_height, confidence, quality, embedding_sha256, session_id, person_id, assigned_by, similarity,
+         ignored_at, cluster_id, clustered_at)
     SELECT r.id, r.asset_id, r.content_sha256, :model_id, r.ordinal, r.box_left, r.box_top, r.box_right,
-           r.box_bottom, r.confidence, r.quality, r.embedding_sha256, :session_id, r.person_id,
-           CASE WHEN r.person_id IS NULL THEN NULL ELSE 'engine' END, r.similarity
+           r.box_bottom, r.photo_width, r.photo_height, r.confidence, r.quality, r.embedding_sha256, :session_id,
+           r.person_id, r.assigned_by, r.similarity, r.ignored_at, r.cluster_id, r.clustered_at
     FROM unnest(CAST(:ids AS uuid[]), CAST(:assets AS bigint[]), CAST(:contents AS bytea[]),
                 CAST(:ordinals AS integer[]), CAST(:lefts AS float8[]), CAST(:tops AS float8[]),
-                CAST(:rights AS float8[]), CAST(:bottoms AS float8[]), CAST(:confidences AS float8[]),
-                CAST(:qualities AS float8[]), CAST(:embeddings AS bytea[]), CAST(:persons AS integer[]),
-                CAST(:similarities AS float8[]))
-        AS r (id, asset_id, content_sha256, ordinal, box_left, box_top, box_right, box_bottom, confidence,
-              quality, embedding_sha256, person_id, similarity)
+                CAST(:rights AS float8[]), CAST(:bottoms AS float8[]), CAST(:widths AS integer[]),
+                CAST(:heights AS integer[]), CAST(:confidences AS float8[]), CAST(:qualities AS float8[]),
+                CAST(:embeddings AS bytea[]), CAST(:persons AS integer[]), CAST(:by AS text[]),
+                CAST(:similarities AS float8[]), CAST(:ignored AS timestamptz[]), CAST(:clusters AS integer[]),
+                CAST(:clustered AS timestamptz[]))
+        AS r (id, asset_id, content_sha256, ordinal, box_left, box_top, box_right, box_bottom, photo_width,
+              photo_height, confidence, quality, embedding_sha256, person_id, assigned_by, similarity, ignored_at,
+              cluster_id, clustered_at)
     ON CONFLICT (id) DO UPDATE SET
         box_left = excluded.box_left, box_top = excluded.box_top, box_right = excluded.box_right,
-        box_bottom = excluded.box_bottom, confidence = excluded.confidence, quality = excluded.quality,
-        embedding_sha256 = excluded.embedding_sha256,
-        person_id = coalesce(face_instances.person_id, excluded.person_id),
-        assigned_by = coalesce(face_instances.assigned_by, excluded.assigned_by)
-""")
-
-STORE_SUGGESTIONS = sa.text("""
-    INSERT INTO face_suggestions (face_id, person_id, similarity, session_id)
-    SELECT r.face_id, r.person_id, r.similarity, :session_id
-    FROM unnest(CAST(:faces AS uuid[]), CAST(:persons AS integer[]), CAST(:similarities AS float8[]))
-        AS r (face_id, person_id, similarity)
-    ON CONFLICT (face_id, person_id) DO NOTHING
+        box_bottom = excluded.box_bottom, photo_width = excluded.photo_width, photo_height = excluded.photo_height,
+        confidence = excluded.confidence, quality = excluded.quality, embedding_sha256 = excluded.embedding_sha256,
+        person_id = excluded.person_id, assigned_by = excluded.assigned_by, similarity = excluded.similarity,
+        ignored_at = excluded.ignored_at, cluster_id = excluded.cluster_id, clustered_at = excluded.clustered_at
 """)
 
 STORE_SCANS = sa.text("""
@@ -77,7 +73,9 @@ def scan_parameters(session: Session, model_id: int) -> dict[str, Any]:
 
 def count_unclustered(connection: sa.Connection, model_id: int) -> int:
     """Faces that clustering will look at, as far as they are known."""
-    count = sa.text("SELECT count(*) FROM face_instances WHERE model_id = :id AND person_id IS NULL")
+    count = sa.text(
+        "SELECT count(*) FROM face_instances WHERE model_id = :id AND person_id IS NULL AND ignored_at IS NULL"
+    )
     return int(connection.execute(count, {"id": model_id}).scalar_one())
 
 
@@ -95,59 +93,46 @@ def delete_stale_faces(connection: sa.Connection, model_id: int, asset_ids: list
     connection.execute(sa.text(f"DELETE {STALE}"), parameters)
 
 
-def rejected_persons(connection: sa.Connection, face_ids: list[UUID]) -> dict[UUID, set[int]]:
-    """Whom people refused for these faces."""
-    rows = connection.execute(
-        sa.text("SELECT face_id, person_id FROM face_suggestions WHERE status = 'rejected' AND face_id = ANY(:ids)"),
-        {"ids": face_ids},
-    )
-    rejected: dict[UUID, set[int]] = {}
-    for row in rows:
-        rejected.setdefault(row.face_id, set()).add(row.person_id)
-    return rejected
+@dataclass(frozen=True)
+class FaceRow:
+    """A face as its row is to be."""
+
+    face: Face
+    said: Said
+    cluster_id: int | None = None
+    clustered_at: datetime | None = None
 
 
-def store_faces(connection: sa.Connection, session_id: int, model_id: int, new: Sequence[Outcome]) -> None:
-    """Rows of the faces in each outcome's result, and the suggestions among them."""
-    found: list[tuple[Outcome, Face]] = [(o, face) for o in new for face in o.result]
-    if not found:
+def store_faces(connection: sa.Connection, session_id: int, model_id: int, rows: Sequence[FaceRow]) -> None:
+    if not rows:
         return
-    faces = [face for _, face in found]
+    faces = [row.face for row in rows]
     connection.execute(
         STORE_FACES,
         {
             "session_id": session_id,
             "model_id": model_id,
             "ids": [face.id for face in faces],
-            "assets": [o.photo.asset_id for o, _ in found],
-            "contents": [o.facts.sha256 if o.facts else None for o, _ in found],
+            "assets": [face.asset_id for face in faces],
+            "contents": [face.content_sha256 for face in faces],
             "ordinals": [face.ordinal for face in faces],
-            "lefts": [face.box[0] for face in faces],
-            "tops": [face.box[1] for face in faces],
-            "rights": [face.box[2] for face in faces],
-            "bottoms": [face.box[3] for face in faces],
+            "lefts": [face.box_px[0] for face in faces],
+            "tops": [face.box_px[1] for face in faces],
+            "rights": [face.box_px[2] for face in faces],
+            "bottoms": [face.box_px[3] for face in faces],
+            "widths": [face.photo_size_px[0] for face in faces],
+            "heights": [face.photo_size_px[1] for face in faces],
             "confidences": [face.confidence for face in faces],
             "qualities": [face.quality for face in faces],
-            "embeddings": [embedding_sha256(face.embedding) for face in faces],
-            "persons": [face.decision.person_id for face in faces],
-            "similarities": [face.decision.similarity for face in faces],
+            "embeddings": [face.embedding_sha256 for face in faces],
+            "persons": [row.said.person_id for row in rows],
+            "by": [row.said.assigned_by for row in rows],
+            "similarities": [row.said.similarity for row in rows],
+            "ignored": [row.said.ignored_at for row in rows],
+            "clusters": [row.cluster_id for row in rows],
+            "clustered": [row.clustered_at for row in rows],
         },
     )
-    _store_suggestions(connection, session_id, faces)
-
-
-def _store_suggestions(connection: sa.Connection, session_id: int, faces: Sequence["Face"]) -> None:
-    suggested = [face for face in faces if face.decision.suggested_person_id is not None]
-    if suggested:
-        connection.execute(
-            STORE_SUGGESTIONS,
-            {
-                "session_id": session_id,
-                "faces": [face.id for face in suggested],
-                "persons": [face.decision.suggested_person_id for face in suggested],
-                "similarities": [face.decision.similarity for face in suggested],
-            },
-        )
 
 
 def store_scans(connection: sa.Connection, session: Session, model_id: int, new: Sequence[Outcome]) -> None:

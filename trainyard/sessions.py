@@ -20,7 +20,9 @@ class IdempotencyKeyReused(Exception):
 
 @dataclass(frozen=True)
 class NewSession:
-    """What is asked for. `options` are faces, untrained, face_engine, min_confidence, min_face_size_px, training."""
+    """What is asked for. `options` are faces, untrained, face_engine, min_confidence, min_face_size_px, asked_by,
+    training, and beside training false, assign: to look whose the unknown faces are, and nothing else.
+    """
 
     root_path: str  # real, absolute
     subdirectories: Sequence[str] = ()  # relative to the root; none means the root itself

@@ -203,9 +203,10 @@ def advance(
     )
     if moved:
         return after, True
-    row = connection.execute(sa.select(shards_table.c.claim, shards_table.c.next).where(shard.key.clause)).one_or_none()
+    c = shards_table.c
+    row = connection.execute(sa.select(c.claim, c.next, c.counts).where(shard.key.clause)).one_or_none()
     if row is not None and row.claim == shard.claim and row.next == next and next != shard.next:
-        return after, False
+        return replace(after, counts=dict(row.counts)), False
     raise Overtaken(f"Another worker has taken over {shard.key}.")
 
 

@@ -30,8 +30,13 @@ PHASE_OF_STEP = {step: phase.name for phase in PHASES for step in phase.steps}
 SHARDED_STEPS = frozenset({"embed", "detect", "assign"})
 
 
-def steps_of_session(faces: bool, training: bool = True) -> dict[str, str]:
-    """The steps a session begins with, each with its first status; a standalone face session has no training."""
+def steps_of_session(faces: bool, training: bool = True, assign: bool = False) -> dict[str, str]:
+    """The steps a session begins with, each with its first status.
+
+    A standalone face session has no training; one that only assigns unknown faces again, no search and no groups.
+    """
+    if assign:
+        return {"discover": "pending", "embed": "skipped", "assign": "pending", "cluster": "skipped"}
     embed = "pending" if training else "skipped"
     later = "pending" if faces else "skipped"
     return {"discover": "pending", "embed": embed, "detect": later, "cluster": later}

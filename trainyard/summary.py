@@ -27,7 +27,7 @@ def read_summary(connection: sa.Connection, session_id: int) -> dict[str, Any]:
     if session is None:
         raise NoSuchSession(f"There is no session {session_id}.")
     rows = {row.step: row for row in connection.execute(sa.select(steps).where(steps.c.session_id == session_id))}
-    embed, detect, cluster = (_counts(rows, name) for name in ("embed", "detect", "cluster"))
+    embed, detect, assign, cluster = (_counts(rows, name) for name in ("embed", "detect", "assign", "cluster"))
     return {
         "sessionId": session.id,
         "rootPath": session.root_path,
@@ -41,8 +41,8 @@ def read_summary(connection: sa.Connection, session_id: int) -> dict[str, Any]:
             "skipped": session.skipped,
         },
         "facesDetected": detect.get("faces", 0),
-        "facesAssignedToPersons": detect.get("assigned", 0),
-        "suggestionsCreated": detect.get("suggestions", 0),
+        "facesAssignedToPersons": detect.get("assigned", 0) + assign.get("assigned", 0),
+        "suggestionsCreated": detect.get("suggestions", 0) + assign.get("suggestions", 0),
         "clustersCreated": cluster.get("clusters", 0),
         "groups": _groups(connection, session.models),
         "failures": read_failures(connection, session_id),
@@ -78,6 +78,8 @@ def notes(found: Mapping[str, int]) -> list[str]:
         notes.append(f"{found['broken']:,} of the unchanged files could not be read before and are as they were.")
     if found.get("unreadable"):
         notes.append(f"{found['unreadable']:,} folders or files could not be looked into; give this user the right to.")
+    if found.get("moved"):
+        notes.append(f"{found['moved']:,} photos were moved or renamed; they keep their faces and people.")
     if found.get("missing"):
         notes.append(f"{found['missing']:,} photos that were known are gone; they are marked missing.")
     if found.get("doubtful"):

@@ -50,10 +50,11 @@ def scale(weights: Mapping[str, float]) -> dict[str, float]:
 
 def measured_rates(connection: sa.Connection, models: Mapping[str, Any]) -> dict[str, Rate | None]:
     """Seconds per unit by phase, from this installation's last sessions with the same models and device."""
-    return {phase: _measured_rate(connection, step, models) for phase, step in TIMED_STEP.items()}
+    return {phase: measured_rate(connection, step, models) for phase, step in TIMED_STEP.items()}
 
 
-def _measured_rate(connection: sa.Connection, step: str, models: Mapping[str, Any]) -> Rate | None:
+def measured_rate(connection: sa.Connection, step: str, models: Mapping[str, Any]) -> Rate | None:
+    """The same of one step."""
     model = models.get("clip" if step == "embed" else "face")
     if model is None:
         return None
