@@ -245,6 +245,13 @@ image_assets = Table(
     _time("created_at", required=True),
     Index(None, "content_sha256"),
     Index(None, "taken_at", "id"),
+    # In the order that people look at photos: those of which there is a picture.
+    Index(
+        "ix_image_assets_shown",
+        text("coalesce(taken_at, created_at)"),
+        "id",
+        postgresql_where=text("missing_since IS NULL AND broken_code IS NULL"),
+    ),
 )
 
 # No foreign keys: discover makes millions of these in one statement, from the very rows they would point at, and

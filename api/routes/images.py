@@ -11,8 +11,10 @@ from starlette.concurrency import run_in_threadpool
 from api.image_rows import Image, ImageId, image_of, read_row, version_of
 from api.problems import ANY_ROUTE, documented
 from api.schemas import Out, Page
+from api.search_filters import Filters
+from api.search_ranked import ranked
+from api.search_vectors import of_photo
 from api.services import Given, Services
-from api.similar import nearest
 from api.thumbnail_answers import NOT_MODIFIED, IfNoneMatch, Version, Wanted, answer
 from api.thumbnails import View
 
@@ -63,10 +65,8 @@ def list_similar(
     image_id: ImageId, services: Given, limit: Annotated[int, Query(ge=1, le=100)] = 20
 ) -> Page[SimilarImage]:
     """The photos that look most like it, best first; all of them are on this page."""
-    items = [
-        SimilarImage(image=image_of(row), similarity=similarity)
-        for row, similarity in nearest(services, image_id, limit)
-    ]
+    neighbours, _ = ranked(services, of_photo(services, image_id), Filters(), limit)
+    items = [SimilarImage(image=image_of(row), similarity=similarity) for row, similarity in neighbours]
     return Page[SimilarImage](items=items, next_page_token=None)
 
 

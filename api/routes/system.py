@@ -1,8 +1,10 @@
 """What the page asks first: what this server is, what it may read, and what the caller may do."""
 
 from importlib.metadata import version
+from typing import Annotated
 
 from fastapi import APIRouter, Request
+from pydantic import Field
 
 from api.problems import ANY_ROUTE
 from api.schemas import Out
@@ -22,6 +24,7 @@ class System(Out):
     image_roots: list[str]
     face_engine: FaceEngineChoice
     untrained: bool
+    text_search: Annotated[bool, Field(description="CLIP's text tower is here; a search may say no all the same.")]
 
 
 @router.get("/system")
@@ -34,4 +37,5 @@ def get_system(request: Request, services: Given) -> System:
         image_roots=settings.allowed_roots,
         face_engine=settings.face_engine,
         untrained=settings.untrained,
+        text_search=services.text.is_there,
     )

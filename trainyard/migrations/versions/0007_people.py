@@ -34,6 +34,12 @@ def upgrade() -> None:
     op.alter_column("face_suggestions", "session_id", nullable=True)
     op.create_index(op.f("ix_face_suggestions_person_id_status"), "face_suggestions", ["person_id", "status"])
     op.create_index(op.f("ix_image_assets_taken_at_id"), "image_assets", ["taken_at", "id"])
+    op.create_index(
+        "ix_image_assets_shown",
+        "image_assets",
+        [sa.text("coalesce(taken_at, created_at)"), "id"],
+        postgresql_where=sa.text("missing_since IS NULL AND broken_code IS NULL"),
+    )
     _create_changes()
     op.create_table(
         "outbox",
