@@ -60,11 +60,14 @@ def choose(embeddings: NDArray[np.float32], qualities: NDArray[np.float64], cove
         return []
     candidates, weights = embeddings[usable], qualities[usable]
     chosen = [int(np.argmax((candidates @ candidates.mean(axis=0)) * weights))]
-    nearest = candidates @ candidates[chosen[0]]
-    while len(chosen) < MOST and nearest.min() < covered:
-        gaps = np.where(nearest < covered, (1 - nearest) * np.maximum(weights, 1e-6), -1)
-        chosen.append(int(np.argmax(gaps)))
+    nearest = np.full(len(candidates), -1.0)
+    while True:
         nearest = np.maximum(nearest, candidates @ candidates[chosen[-1]])
+        nearest[chosen] = 1.0  # in floating point it is a little less or more
+        if len(chosen) == MOST or nearest.min() >= min(covered, 1.0):
+            break
+        gaps = np.where(nearest < covered, (1 - nearest) * np.maximum(weights, 1e-6), -1.0)
+        chosen.append(int(np.argmax(gaps)))
     return [int(usable[i]) for i in chosen]
 
 
