@@ -76,13 +76,9 @@ def read_clusters(connection: sa.Connection, services: Services, after: tuple[An
     return _with_samples(connection, seen, rows)
 
 
-def check_cluster(connection: sa.Connection, services: Services, cluster_id: int) -> None:
-    """Raises Problem unless it is an open group of the active network's faces."""
-    seen = sight(connection, services)
-    there = sa.text(
-        "SELECT EXISTS (SELECT FROM face_clusters WHERE id = :id AND model_id = :model_id AND closed_at IS NULL)"
-    )
-    if not connection.execute(there, {"id": cluster_id, "model_id": seen["model_id"]}).scalar_one():
+def check_shown(connection: sa.Connection, services: Services, cluster_id: int) -> None:
+    """Raises Problem unless somebody sees faces in the group. Those of it that lie outside the roots go with them."""
+    if read_cluster(connection, services, cluster_id).size == 0:
         raise no_such_cluster(cluster_id)
 
 

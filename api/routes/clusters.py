@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Path
 
 from api.changing import Change, Whose, make_change
-from api.cluster_rows import Cluster, check_cluster, read_cluster, read_clusters
+from api.cluster_rows import Cluster, check_shown, read_cluster, read_clusters
 from api.face_rows import COLUMNS, FACES, SHOWN, UNKNOWN, Face, face_of, sight
 from api.paging import Limit, PageToken, face_id, number, page, read_key, whole
 from api.problems import ANY_ROUTE, documented
@@ -47,7 +47,7 @@ def list_faces(cluster_id: ClusterId, services: Given, limit: Limit = 100, token
     quality, after = read_key(token, number, face_id)
 
     def work(connection: sa.Connection) -> list[Any]:
-        check_cluster(connection, services, cluster_id)
+        read_cluster(connection, services, cluster_id)  # raises where there is none
         asked = {"cluster_id": cluster_id, "quality": quality, "face_id": after, "limit": limit + 1}
         return list(connection.execute(READ_FACES, {**asked, **sight(connection, services)}))
 
@@ -60,7 +60,7 @@ def name_cluster(cluster_id: ClusterId, wanted: Whose, services: Given) -> Chang
     """All its faces are this person's; later sessions follow."""
 
     def work(connection: sa.Connection) -> changes.Change:
-        check_cluster(connection, services, cluster_id)
+        check_shown(connection, services, cluster_id)
         return clusters.name(connection, cluster_id, person_id=wanted.person_id, name=wanted.name)
 
     return make_change(services, work)
@@ -71,7 +71,7 @@ def dismiss_cluster(cluster_id: ClusterId, services: Given) -> Change:
     """Nobody wants to know who it is: it is not shown again, nor are faces that join it later."""
 
     def work(connection: sa.Connection) -> changes.Change:
-        check_cluster(connection, services, cluster_id)
+        check_shown(connection, services, cluster_id)
         return clusters.dismiss(connection, cluster_id)
 
     return make_change(services, work)
