@@ -9,9 +9,9 @@ import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 
-from tests import pictures
+from tests import libraries, pictures
 from tests.local_runs import data_directory
 from tests.pictures import GROUP_LANDMARKS
 from tests.served import Served, served
@@ -81,16 +81,17 @@ def test_a_large_photo_is_decoded_no_larger_than_the_face_needs(
 ) -> None:
     reductions: list[int] = []
     decode = photo_views.decode_rgb
-    monkeypatch.setattr(
-        photo_views,
-        "decode_rgb",
-        lambda picture, reduction: (reductions.append(reduction), decode(picture, reduction))[1],
-    )
+
+    def noted(picture: ImageFile.ImageFile, reduction: int) -> Image.Image:
+        reductions.append(reduction)
+        return decode(picture, reduction)
+
+    monkeypatch.setattr(photo_views, "decode_rgb", noted)
     picture = pictures.enlarged(pictures.group_photo(), 24)
     path = pictures.written(tmp_path / "large.jpg", pictures.oriented(picture, 6, quality=90))
     scale = picture.width / 1280
     made = read(photos.face_thumbnail(path, box_of(0, scale), SIDE))
-    assert reductions == [2]  # of a square of 700 px
+    assert reductions == [4]  # of a square of 1,000 px
     assert made.shape == (SIDE, SIDE, 3)
     assert pictures.mean_difference(made, cut_out(picture, box_of(0, scale), SIDE)) < 5
 
@@ -112,8 +113,6 @@ def test_a_child_cuts_out_the_same(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests import libraries
-
     root = tmp_path_factory.mktemp("photos").resolve()
     for orientation in (1, 6):
         planted = libraries.photo(orientation, (7, 8, 9)).resize((1280, 960), Image.Resampling.NEAREST)
