@@ -10,6 +10,7 @@ from starlette.responses import Response
 from api.page.files import StaticFile
 
 FOLDER = Path(__file__).parent
+SWAGGER = FOLDER / "swagger"
 KINDS = {".css", ".js", ".svg"}
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -20,9 +21,14 @@ POLICY = (
 def mount_page(app: FastAPI) -> None:
     """Serve the page at `/`, its files under `/page/`."""
     app.add_route("/", _serving(FOLDER / "index.html"), include_in_schema=False)
-    for path in FOLDER.iterdir():
-        if path.suffix in KINDS:
-            app.add_route(f"/page/{path.name}", _serving(path), include_in_schema=False)
+    for path in page_files():
+        app.add_route(f"/page/{path.relative_to(FOLDER).as_posix()}", _serving(path), include_in_schema=False)
+
+
+def page_files() -> list[Path]:
+    """Those of the page itself; the API's documentation, which lies among them, has a policy of its own."""
+    files = (path for path in FOLDER.rglob("*") if path.suffix in KINDS)
+    return sorted(path for path in files if SWAGGER not in path.parents)
 
 
 def _serving(path: Path) -> Callable[[Request], Awaitable[Response]]:

@@ -17,13 +17,21 @@ export class Unreachable extends Error {}
 
 export const get = (path, signal) => request("GET", path, { signal });
 export const post = (path, body, options = {}) => request("POST", path, { ...options, body });
+export const patch = (path, body) => request("PATCH", path, { body });
 export const remove = (path) => request("DELETE", path, {});
+
+/** A path with a query: a list becomes the same name several times; null, "" and empty lists are left out. */
+export function queried(path, values) {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(values)) {
+    for (const one of [value].flat()) if (one !== null && one !== undefined && one !== "") query.append(name, one);
+  }
+  return query.size ? `${path}${path.includes("?") ? "&" : "?"}${query}` : path;
+}
 
 /** The path of a list, with its limit and where to go on. */
 export function listPath(path, limit, pageToken) {
-  const query = new URLSearchParams({ limit });
-  if (pageToken) query.set("pageToken", pageToken);
-  return `${path}${path.includes("?") ? "&" : "?"}${query}`;
+  return queried(path, { limit, pageToken });
 }
 
 export const eventsUrl = (sessionId) => `${BASE}/training/sessions/${sessionId}/events`;

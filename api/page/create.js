@@ -1,6 +1,7 @@
 // A new session: which photos, under what category, with faces or without.
 
 import { get, idempotencyKey, listPath, post } from "/page/api.js";
+import { estimateLine } from "/page/create_estimate.js";
 import { element, setOptionalText } from "/page/dom.js";
 import { field, sayErrors } from "/page/fields.js";
 import { folderBrowser } from "/page/folders.js";
@@ -20,6 +21,7 @@ function createForm(signal) {
   const fields = makeFields(inputs);
   const problem = element("p", { class: "notice danger", role: "alert", hidden: true });
   const submit = element("button", { class: "primary" }, "Begin");
+  const cost = estimateLine(signal);
   const choice = { subdirectories: [] };
   const browser = folderBrowser({
     signal,
@@ -28,21 +30,27 @@ function createForm(signal) {
       choice.subdirectories = names;
       fields.root.say(null);
       fields.subdirectories.say(null);
+      estimate();
     },
     onTrouble: (error) => fields.root.say(error?.message ?? null),
   });
-  const form = element("form", { novalidate: true, class: "card create" }, ...layout(fields, browser, problem, submit));
+  const estimate = () => cost.estimate(inputs.root.value.trim(), choice.subdirectories, inputs.faces.checked);
+  const form = element(
+    "form", { novalidate: true, class: "card create" }, ...layout(fields, browser, cost.node, problem, submit),
+  );
   const headersOf = oneKeyForOneRequest();
 
   inputs.root.addEventListener("input", () => {
     choice.subdirectories = [];
     browser.forget();
+    estimate();
   });
   inputs.root.addEventListener("change", () => {
     if (inputs.root.value && !browser.isOpen(inputs.root.value)) browser.open(inputs.root.value);
   });
   inputs.faces.addEventListener("change", () => {
     inputs.minConfidence.disabled = inputs.minFaceSize.disabled = !inputs.faces.checked;
+    estimate();
   });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -111,7 +119,7 @@ function makeFields(inputs) {
   };
 }
 
-function layout(fields, browser, problem, submit) {
+function layout(fields, browser, cost, problem, submit) {
   fields.subdirectories.control.append(browser.node);
   fields.faces.node.classList.add("check");
   fields.subdirectories.node.classList.add("unlabelled");
@@ -119,7 +127,7 @@ function layout(fields, browser, problem, submit) {
   const more = element("details", {}, element("summary", {}, "More"), ...thresholds);
   const cancel = element("a", { class: "button", href: "#/sessions" }, "Back");
   return [
-    fields.root.node, fields.subdirectories.node, fields.category.node, fields.faces.node, more, problem,
+    fields.root.node, fields.subdirectories.node, fields.category.node, fields.faces.node, more, cost, problem,
     element("div", { class: "buttons" }, submit, cancel),
   ];
 }

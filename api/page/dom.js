@@ -22,3 +22,15 @@ export function setOptionalText(node, text) {
   setText(node, text ?? "");
   node.hidden = !text;
 }
+
+/**
+ * Have `list` hold exactly these nodes in this order. Nodes that are where they belong are not touched, so that
+ * neither focus nor what is half typed is lost.
+ */
+export function arrange(list, nodes) {
+  const kept = new Set(nodes);
+  for (const child of [...list.children]) if (!kept.has(child)) child.remove();
+  nodes.forEach((node, i) => {
+    if (list.children[i] !== node) list.insertBefore(node, list.children[i] ?? null);
+  });
+}

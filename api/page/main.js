@@ -1,23 +1,18 @@
 // What stands around the views: which one is shown, who is signed in, and whether the server can be reached.
 
 import { get, post } from "/page/api.js";
-import { createView } from "/page/create.js";
-import { element, setText } from "/page/dom.js";
-import { sessionView } from "/page/session.js";
-import { sessionsView } from "/page/sessions.js";
+import { setText } from "/page/dom.js";
+import { forgetToast } from "/page/parts/toast.js";
+import { viewOf } from "/page/routes.js";
+import { rememberPlaces, restorePlace } from "/page/scroll.js";
 import { signInView } from "/page/sign_in.js";
 
 const AGAIN_MS = 2_000;
 
-const ROUTES = [
-  [/^#?\/?$|^#\/sessions$/, sessionsView, "sessions"],
-  [/^#\/sessions\/(\d+)$/, sessionView, "sessions"],
-  [/^#\/new$/, createView, ""],
-];
-
 const main = document.getElementById("main");
 const connection = document.getElementById("connection");
 const announcer = document.getElementById("announcer");
+const navigation = document.getElementById("navigation");
 const signOut = document.getElementById("sign-out");
 const newSession = document.getElementById("new-session");
 const apiDocs = document.getElementById("api-docs");
@@ -41,35 +36,22 @@ async function begin() {
   setText(document.getElementById("version"), `Trainyard ${system.version}${untrained}`);
   signOut.hidden = !system.tokensNeeded;
   newSession.hidden = system.role !== "operator";
-  apiDocs.hidden = false;
+  navigation.hidden = apiDocs.hidden = false;
   show();
 }
 
 function show() {
   if (!system) return;
   const { signal } = leave();
-  const [matched, view, nav] = route(location.hash);
+  const { view, nav, parameters, query } = viewOf(location.hash);
   for (const link of document.querySelectorAll("[data-nav]")) {
     if (link.dataset.nav === nav) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  view(main, { signal, system, parameters: matched.slice(1), announce, tellTrouble, title });
-}
-
-function route(hash) {
-  for (const [pattern, view, nav] of ROUTES) {
-    const matched = hash.match(pattern);
-    if (matched) return [matched, view, nav];
-  }
-  return [[], noSuchView, ""];
-}
-
-function noSuchView(into, { title: name }) {
-  name("Not found");
-  into.append(
-    element("h1", {}, "There is nothing here"),
-    element("p", {}, element("a", { href: "#/sessions" }, "See all sessions")),
-  );
+  document.body.dataset.part = nav;
+  const mayChange = system.role === "operator";
+  const context = { signal, system, mayChange, parameters, query, announce, tellTrouble, title };
+  restorePlace(view(main, context), signal);
 }
 
 function leave() {
@@ -82,8 +64,9 @@ function leave() {
 function askToSignIn(problem) {
   const wasIn = system !== null;
   system = null;
-  signOut.hidden = newSession.hidden = apiDocs.hidden = true;
+  signOut.hidden = newSession.hidden = apiDocs.hidden = navigation.hidden = true;
   tellTrouble(null);
+  forgetToast();
   leave();
   title("Sign in");
   signInView(main, { signal: shown.signal, reason: wasIn ? problem?.message : null, signedIn: begin });
@@ -105,9 +88,9 @@ function title(text) {
 
 document.addEventListener("signed-out", (event) => askToSignIn(event.detail));
 addEventListener("hashchange", () => {
-  show();
   scrollTo(0, 0);
   main.focus({ preventScroll: true });
+  show();
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
@@ -121,4 +104,5 @@ signOut.addEventListener("click", async () => {
     tellTrouble(error);
   }
 });
+rememberPlaces();
 begin();

@@ -1,7 +1,7 @@
 // All sessions, the newest first; kept up to date while any of them goes on.
 
 import { get, listPath } from "/page/api.js";
-import { element } from "/page/dom.js";
+import { arrange, element } from "/page/dom.js";
 import { sessionRow } from "/page/session_row.js";
 import { isActive } from "/page/words.js";
 
@@ -70,7 +70,5 @@ function place(list, rows, sessions) {
     if (!rows.has(session.id)) rows.set(session.id, sessionRow(session));
     rows.get(session.id).update(session);
   }
-  const nodes = sessions.map((session) => rows.get(session.id).node);
-  const changed = nodes.length !== list.children.length || nodes.some((node, i) => node !== list.children[i]);
-  if (changed) list.replaceChildren(...nodes);
+  arrange(list, sessions.map((session) => rows.get(session.id).node));
 }

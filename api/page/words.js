@@ -5,6 +5,8 @@ import { element } from "/page/dom.js";
 const ACTIVE = new Set(["pending", "running", "paused"]);
 const ENGINES = { insightface: "InsightFace", dlib: "dlib" };
 const NUMBER = new Intl.NumberFormat("en");
+const DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "long" });
+const MONTH = new Intl.DateTimeFormat("en-GB", { month: "long", year: "numeric" });
 const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
 
 export const isEngine = (name) => Object.hasOwn(ENGINES, name ?? "");
@@ -12,6 +14,7 @@ export const isActive = (overallStatus) => ACTIVE.has(overallStatus);
 export const count = (number) => NUMBER.format(number);
 export const percent = (percentage) => `${percentage}%`;
 export const photos = (number) => `${count(number)} ${number === 1 ? "photo" : "photos"}`;
+export const faces = (number) => `${count(number)} ${number === 1 ? "face" : "faces"}`;
 
 /** The one line that says how a session is doing. */
 export function headline({ overallStatus, overallProgress }) {
@@ -62,6 +65,10 @@ export function moment(iso) {
   return element("time", { datetime: iso }, MOMENT.format(new Date(iso)));
 }
 
+/** The day, and the month, of a moment in words; nothing of none. */
+export const day = (iso) => (iso ? DAY.format(new Date(iso)) : "");
+export const month = (iso) => (iso ? MONTH.format(new Date(iso)) : "");
+
 export const secondsBetween = (from, to) => Math.max(0, (new Date(to) - new Date(from)) / 1000);
 
 /** The last part of a path, and what stands before it. */
@@ -75,7 +82,8 @@ export function folderName(path) {
 export const pathInside = (path, root) => (path.startsWith(`${root}/`) ? path.slice(root.length + 1) : path);
 
 /** "only 2028", "only 2027, 2028 and 4 more": which of its root's folders a session is about; null where all are. */
-export function onlyWord({ subdirectories, subdirectoryCount }) {
+export function onlyWord({ subdirectories, subdirectoryCount, assignOnly }) {
+  if (assignOnly) return "recognising people again";
   if (!subdirectoryCount) return null;
   if (subdirectoryCount <= subdirectories.length) return `only ${subdirectories.join(", ")}`;
   const named = subdirectories.slice(0, 2);

@@ -88,6 +88,7 @@ class Session(Out):
     category: str | None
     face_detection: FaceDetectionOptions
     source_session_id: int | None
+    assign_only: Annotated[bool, Field(description="It only gives unknown faces to the people there are now.")]
     requested: Literal["run", "pause", "cancel"]
     overall_status: Status
     training_status: str
@@ -297,6 +298,7 @@ def _session(row: sa.Row[Any], progress: Progress) -> Session:
         category=row.category,
         face_detection=_face_detection(row.options, row.models),
         source_session_id=row.source_session_id,
+        assign_only=bool(row.options.get("assign", False)),
         requested=row.requested,
         overall_status=row.status,
         training_status=progress.phases["training"].status,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, ViewportSize, expect
 
-from api.page import FOLDER, POLICY
+from api.page import FOLDER, POLICY, page_files
 from tests.page.browsing import hold_detection, shoot
 from tests.served import Served
 
@@ -95,10 +95,10 @@ def test_every_module_is_fetched_at_once(page: Page, server: Served) -> None:
     page.on("request", lambda request: asked.append(request.url))
     page.goto(server.url)
     expect(page.get_by_role("heading", name="No sessions yet")).to_be_visible()
-    modules = {f"{server.url}/page/{path.name}" for path in FOLDER.glob("*.js")}
-    assert {url for url in asked if url.endswith(".js")} == modules
-    preloaded = set(re.findall(r'(?:modulepreload" href|src)="(/page/\w+\.js)"', (FOLDER / "index.html").read_text()))
-    assert preloaded == {f"/page/{path.name}" for path in FOLDER.glob("*.js")}
+    modules = {f"/page/{path.relative_to(FOLDER)}" for path in page_files() if path.suffix == ".js"}
+    assert {url.removeprefix(server.url) for url in asked if url.endswith(".js")} == modules
+    preloaded = set(re.findall(r'(?:modulepreload" href|src)="(/page/[\w/]+\.js)"', (FOLDER / "index.html").read_text()))
+    assert preloaded == modules
 
 
 def test_the_api_is_documented_without_asking_anybody_else(page: Page, server: Served, screenshots: Path) -> None:

@@ -1,0 +1,61 @@
+// One person: photos, faces, and what is to be asked about them.
+
+import { get } from "/page/api.js";
+import { element, setOptionalText } from "/page/dom.js";
+import { onPeopleChanged } from "/page/parts/changes.js";
+import { lookAgain } from "/page/parts/looking_again.js";
+import { assigningLine } from "/page/people/assigning.js";
+import { personFaces } from "/page/people/person_faces.js";
+import { personHead } from "/page/people/person_head.js";
+import { personPhotos } from "/page/people/person_photos.js";
+import { personSuggestions } from "/page/people/person_suggestions.js";
+
+const TABS = { photos: personPhotos, faces: personFaces, suggestions: personSuggestions };
+
+export async function personView(main, context) {
+  const { signal, title, parameters: [id, tab = "photos"] } = context;
+  const head = personHead(id, tab, context);
+  const trouble = element("p", { class: "notice danger", role: "alert", hidden: true });
+  const body = element("div", { class: "person-body" });
+  let part = null;
+
+  async function refresh() {
+    try {
+      const person = await get(`/persons/${id}`, signal);
+      title(person.name);
+      setOptionalText(trouble, null);
+      head.update(person);
+      part ??= begin(person);
+      await part.refresh(person);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error.status === 404 || error.status === 422) sayGone(main, title);
+      else if (error.status !== 401) setOptionalText(trouble, error.message);
+    }
+  }
+
+  function begin(person) {
+    const made = TABS[tab](person, { ...context, refresh });
+    body.append(...made.nodes);
+    return made;
+  }
+
+  const assigning = assigningLine({ signal, onEnded: refresh });
+  main.append(
+    element("nav", { class: "back", "aria-label": "Back" }, element("a", { href: "#/people" }, "People")),
+    head.node, ...assigning.nodes, trouble, body,
+  );
+  onPeopleChanged(signal, refresh);
+  lookAgain(signal, refresh);
+  return refresh();
+}
+
+function sayGone(main, title) {
+  title("Nobody");
+  main.replaceChildren(
+    element("h1", {}, "There is no such person"),
+    element("p", {}, "They were deleted, or made one with somebody else. ",
+      element("a", { href: "#/people/history" }, "See what was done"), ", or ",
+      element("a", { href: "#/people" }, "go to people"), "."),
+  );
+}

@@ -1,0 +1,60 @@
+// One group of faces without a name: what they look like, and a field for who it is.
+
+import { post } from "/page/api.js";
+import { element, setText } from "/page/dom.js";
+import { change } from "/page/parts/changes.js";
+import { personField } from "/page/parts/combobox.js";
+import { facePicture } from "/page/parts/face.js";
+import { faces } from "/page/words.js";
+
+const SAMPLES = 5;
+
+/** The card. `onLeft(node, change)` is told when the group got a name, or was dismissed. */
+export function unknownGroup({ id }, { signal, mayChange, onLeft }) {
+  const large = element("a", { class: "group-face", href: `#/people/groups/${id}`, "aria-label": "See all faces" });
+  const samples = element("div", { class: "samples" });
+  const size = element("a", { class: "group-size number", href: `#/people/groups/${id}`, tabindex: "-1" });
+  const field = personField({
+    label: "Name of this person", placeholder: "Who is this?", signal,
+    onChoose: (person) => act(() => post(`/clusters/${id}/name`, named(person))),
+  });
+  const dismiss = element("button", { type: "button", class: "link quiet", onclick: () => (
+    act(() => post(`/clusters/${id}/dismiss`))) }, "Not a person I want");
+  const side = element("div", { class: "group-side" }, size, samples, ...(mayChange ? [field.node, dismiss] : []));
+  const node = element("li", { class: "card group" }, large, side);
+  let told = "";
+  let busy = false;
+
+  async function act(ask) {
+    if (busy) return;
+    busy = true;
+    node.classList.add("busy");
+    try {
+      const made = await change(ask);
+      onLeft(node, made);
+    } catch (error) {
+      field.say(error.message);
+      field.input.focus();
+    } finally {
+      busy = false;
+      node.classList.remove("busy");
+    }
+  }
+
+  function update({ size: number, representative, samples: shown }) {
+    setText(size, faces(number));
+    node.setAttribute("aria-label", `Group of ${faces(number)}`);
+    field.input.setAttribute("aria-label", `Name of this person, ${faces(number)}`);
+    const now = [representative, ...shown].map((face) => face?.id).join();
+    if (now === told) return;
+    told = now;
+    large.replaceChildren(...(representative ? [facePicture(representative, { side: 320 })] : []));
+    const others = shown.filter((face) => face.id !== representative?.id).slice(0, SAMPLES);
+    samples.replaceChildren(...others.map((face) => facePicture(face)));
+  }
+
+  return { node, update };
+}
+
+/** Who it is, as the API is told: somebody known, or a name. */
+export const named = ({ id, name }) => (id ? { personId: id } : { name });

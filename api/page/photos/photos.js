@@ -1,0 +1,91 @@
+// All photos, or those that are looked for.
+
+import { get } from "/page/api.js";
+import { element, setOptionalText, setText } from "/page/dom.js";
+import { onPeopleChanged } from "/page/parts/changes.js";
+import { photoFilters } from "/page/photos/filters.js";
+import { photoGrid } from "/page/photos/grid.js";
+import { know } from "/page/photos/known.js";
+import { noPhotos } from "/page/photos/no_photos.js";
+import { PagedList } from "/page/photos/paged_list.js";
+import { addressOf, isRanked, pathOf, photoAddress, searchOf } from "/page/photos/search_state.js";
+import { photoTile } from "/page/photos/tile.js";
+import { WindowedList } from "/page/photos/windowed_list.js";
+import { rememberPlace } from "/page/scroll.js";
+import { month, photos } from "/page/words.js";
+
+const PAGE = 100;
+
+export function photosView(main, context) {
+  const { signal, query, title, announce } = context;
+  const filters = photoFilters(context, go);
+  const when = element("span", { class: "month" });
+  const number = element("span", { class: "hint number" });
+  const trouble = element("p", { class: "notice danger", role: "alert", hidden: true });
+  const body = element("div", { class: "found" });
+  let search = searchOf(query);
+  let left = new AbortController(); // aborted when something else is looked for
+
+  /** Look for something else; `isRefined` takes the place of what was looked for in the history. */
+  function go(wanted, isRefined = false) {
+    search = { ...search, ...wanted };
+    if (addressOf(search) === location.hash) return;
+    rememberPlace();
+    history[isRefined ? "replaceState" : "pushState"](null, "", addressOf(search));
+    scrollTo(0, 0);
+    show();
+  }
+
+  async function show() {
+    left.abort();
+    left = new AbortController();
+    const here = AbortSignal.any([signal, left.signal]);
+    filters.update(search);
+    const list = listOf(search, here);
+    const grid = photoGrid({
+      list, label: "Photos", signal: here, onTrouble: context.tellTrouble, tile: (item, at) => tileOf(item, at, search),
+      onSight: (first) => setText(when, isRanked(search) ? "" : month(list.item(first)?.image.takenAt)),
+    });
+    body.replaceChildren(grid.node);
+    try {
+      await grid.reread();
+      if (here.aborted) return;
+      setOptionalText(trouble, null);
+      tell(list);
+      if (list.length === 0) body.replaceChildren(await noPhotos(search, context, filters.clear));
+    } catch (error) {
+      if (here.aborted || error.status === 401) return;
+      setText(number, "");
+      setOptionalText(trouble, error.message);
+    }
+  }
+
+  function tell(list) {
+    const said = isRanked(search) ? "Best matches first" : photos(list.length);
+    setText(number, said);
+    announce(list.length ? said : "No photos found.");
+  }
+
+  title("Photos");
+  main.append(
+    element("h1", { class: "visually-hidden" }, "Photos"), filters.node, trouble,
+    element("div", { class: "sight" }, when, number), body,
+  );
+  onPeopleChanged(signal, () => search.personId.length && show());
+  signal.addEventListener("abort", () => left.abort());
+  return show();
+}
+
+function listOf(search, signal) {
+  const read = async (more, end) => {
+    const page = await get(pathOf(search, more), end ? AbortSignal.any([signal, end]) : signal);
+    page.items.forEach(({ image }) => know(image));
+    return page;
+  };
+  if (isRanked(search)) return new PagedList((pageToken) => read({ limit: PAGE, pageToken }));
+  return new WindowedList((skip, limit, end) => read({ limit, skip: skip || null }, end));
+}
+
+function tileOf({ image, similarity }, at, search) {
+  return photoTile(image, { href: photoAddress(image.id, search, at), similarity });
+}
