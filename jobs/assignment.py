@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import sqlalchemy as sa
@@ -17,6 +18,16 @@ class Prototypes:
 
     embeddings: NDArray[np.float32]
     person_ids: NDArray[np.int64]
+
+    @cached_property
+    def persons(self) -> NDArray[np.int64]:
+        """(p,) each person once, ascending."""
+        return np.unique(self.person_ids)
+
+    @cached_property
+    def person_of(self) -> NDArray[np.int64]:
+        """(n,) where in `persons` each prototype's is."""
+        return np.searchsorted(self.persons, self.person_ids)
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ def decide(
 
     A person in `rejected` was refused for this face by somebody and is neither assigned nor suggested again.
     """
-    best = best_by_person(embedding, prototypes, rejected)
+    best = best_by_person(embedding, prototypes, rejected, most=2)
     if not best:
         return Decision()
     (person_id, similarity), second = best[0], best[1][1] if len(best) > 1 else -1.0
@@ -50,15 +61,22 @@ def decide(
 
 
 def best_by_person(
-    embedding: NDArray[np.float32], prototypes: Prototypes, rejected: Collection[int] = ()
+    embedding: NDArray[np.float32],
+    prototypes: Prototypes,
+    rejected: Collection[int] = (),
+    most: int | None = None,
 ) -> list[tuple[int, float]]:
-    """(person, cosine similarity of the nearest prototype), the nearest person first; ties by id."""
-    similarities = prototypes.embeddings @ embedding
-    best: dict[int, float] = {}
-    for person_id, similarity in zip(prototypes.person_ids.tolist(), similarities.tolist(), strict=True):
-        if person_id not in rejected:
-            best[person_id] = max(similarity, best.get(person_id, -1.0))
-    return sorted(best.items(), key=lambda item: (-item[1], item[0]))
+    """(person, cosine similarity of the nearest prototype), the nearest persons first; ties by id.
+
+    One face at a time, so that its similarities are the same bytes whichever faces are looked at beside it.
+    """
+    best = np.full(len(prototypes.persons), -1.0, np.float32)
+    np.maximum.at(best, prototypes.person_of, prototypes.embeddings @ embedding)
+    order = np.argsort(-best, kind="stable")
+    if len(rejected):
+        order = order[~np.isin(prototypes.persons[order], list(rejected))]
+    order = order[:most]
+    return list(zip(prototypes.persons[order].tolist(), best[order].tolist(), strict=True))
 
 
 def read_prototypes(connection: sa.Connection, session_id: int, model_id: int, dimension: int) -> Prototypes:

@@ -51,6 +51,11 @@ class Session:
         return bool(self.options.get("training", True))
 
     @property
+    def assign(self) -> bool:
+        """True for one that only looks whose the unknown faces are."""
+        return bool(self.options.get("assign", False))
+
+    @property
     def faces(self) -> bool:
         return bool(self.options.get("faces", True))
 

@@ -8,7 +8,7 @@ from itertools import islice
 
 import sqlalchemy as sa
 
-from jobs import selection
+from jobs import selection, unknown_faces
 from jobs.categories import leave_word_of_category
 from jobs.context import Context, Session, read_session
 from jobs.face_rows import SCAN_OF_PHOTO, count_unclustered, scan_parameters
@@ -33,6 +33,8 @@ def run(context: Context, shard: Shard) -> None:
     session = context.database.transact(lambda connection: read_session(connection, shard.key.session_id))
     if session.training:
         _search(context, session, shard)
+    elif session.assign:
+        unknown_faces.select_photos(context, session, shard)
     else:
         selection.select_photos(context, session, shard)
 

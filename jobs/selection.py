@@ -18,16 +18,18 @@ from trainyard.sessions import ALL_PHOTOS
 from trainyard.shards import Shard
 from trainyard.tables import training_sessions
 
-PHOTOS = """
+IN_RANGES = """EXISTS (
+            SELECT FROM unnest(CAST(:lows AS bytea[]), CAST(:highs AS bytea[])) AS r (low, high)
+            WHERE a.path >= r.low AND a.path < r.high
+        )"""
+
+PHOTOS = f"""
     FROM image_assets a
     WHERE a.missing_since IS NULL AND a.broken_code IS NULL
         AND EXISTS (
             SELECT FROM training_evidence e WHERE e.asset_id = a.id AND e.content_sha256 = a.content_sha256
         )
-        AND EXISTS (
-            SELECT FROM unnest(CAST(:lows AS bytea[]), CAST(:highs AS bytea[])) AS r (low, high)
-            WHERE a.path >= r.low AND a.path < r.high
-        )
+        AND {IN_RANGES}
 """
 
 DETECT_JOBS = sa.text(f"""
@@ -43,7 +45,7 @@ def select_photos(context: Context, session: Session, shard: Shard) -> None:
     resolved = resolve(context, session, shard)
     forget_lost_points(context, shard, resolved)
     context.check_stop()
-    ranges = _ranges(session, context.settings.allowed_roots)
+    ranges = selected_ranges(session, context.settings.allowed_roots)
     context.database.transact(lambda connection: _settle(connection, session, shard, resolved, ranges))
 
 
@@ -69,7 +71,7 @@ def _settle(
     shards.finish(connection, shard)
 
 
-def _ranges(session: Session, allowed: Sequence[str]) -> dict[str, list[bytes]]:
+def selected_ranges(session: Session, allowed: Sequence[str]) -> dict[str, list[bytes]]:
     """Of the paths the session is about, those inside the roots of this installation."""
     folders = session.folders if session.source_session_id is not None else [ALL_PHOTOS]
     ranges = [path_range(os.fsencode(inside)) for folder in folders for inside in _allowed(folder, allowed)]

@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 
-from jobs import cluster, detect, discover, embed
+from jobs import assign, cluster, detect, discover, embed
 from jobs.context import Context
 from jobs.engines.devices import DeviceMissing
 from jobs.engines.weights import ModelMissing
@@ -19,6 +19,7 @@ RUN: Mapping[str, Callable[[Context, Shard], None]] = {
     "discover": discover.run,
     "embed": embed.run,
     "detect": detect.run,
+    "assign": assign.run,
     "cluster": cluster.run,
 }
 

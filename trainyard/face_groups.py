@@ -18,8 +18,13 @@ MEND = sa.text("""
     FROM live WHERE live.cluster_id = c.id AND c.closed_at IS NULL
 """)
 
+SHOW_NONE = sa.text("""
+    UPDATE face_clusters c SET representative_face_id = NULL
+    WHERE c.id = ANY(:ids) AND NOT EXISTS (SELECT FROM face_instances f WHERE f.id = c.representative_face_id)
+""")
+
 CLOSE = sa.text("""
-    UPDATE face_clusters c SET closed_at = clock_timestamp(), size = 0, representative_face_id = NULL
+    UPDATE face_clusters c SET closed_at = clock_timestamp(), size = 0
     WHERE c.id = ANY(:ids) AND c.closed_at IS NULL
         AND NOT EXISTS (SELECT FROM face_instances f WHERE f.cluster_id = c.id)
 """)
@@ -27,7 +32,12 @@ CLOSE = sa.text("""
 
 def mend_groups(connection: sa.Connection, cluster_ids: Collection[int]) -> None:
     """Have these groups say how many faces they have and show one of them; close those that have none."""
-    ids = {"ids": sorted(cluster_ids)}
     if cluster_ids:
-        connection.execute(MEND, ids)
-        connection.execute(CLOSE, ids)
+        connection.execute(MEND, {"ids": sorted(cluster_ids)})
+    close_empty(connection, cluster_ids)
+
+
+def close_empty(connection: sa.Connection, cluster_ids: Collection[int]) -> None:
+    """Close those of these groups that have no face left."""
+    if cluster_ids:
+        connection.execute(CLOSE, {"ids": sorted(cluster_ids)})

@@ -59,11 +59,12 @@ def read_failures(connection: sa.Connection, session_id: int, limit: int = 1_000
 
 
 def _groups(connection: sa.Connection, models: dict[str, Any] | None) -> int:
-    """Groups of faces there are now, of the session's face model."""
+    """Groups of faces there are now, of the session's face model, that nobody dismissed."""
     if not models or not models.get("face"):
         return 0
     c = face_clusters.c
-    count = sa.select(sa.func.count()).where(c.model_id == models["face"]["id"], c.closed_at.is_(None))
+    open_ = c.closed_at.is_(None), c.dismissed_at.is_(None)
+    count = sa.select(sa.func.count()).where(c.model_id == models["face"]["id"], *open_)
     return int(connection.execute(count).scalar_one())
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from jobs import cluster
+from jobs import cluster, group_rows
 from local.sessions import begin
 from tests import libraries
 from tests.local_runs import Run, data_directory, running
@@ -93,7 +93,7 @@ def test_a_clustering_whose_commit_was_not_answered_keeps_its_groups(
     run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored: list[int] = []
-    store, once = cluster._store, Database._once
+    store, once = group_rows.store_groups, Database._once
 
     def counted(*arguments: object) -> None:
         stored.append(1)
@@ -101,12 +101,12 @@ def test_a_clustering_whose_commit_was_not_answered_keeps_its_groups(
 
     def losing_the_first_answer(database: Database, work: object) -> object:
         before = len(stored)
-        result = once(database, work)  # type: ignore[arg-type]
+        result: object = once(database, work)  # type: ignore[arg-type]
         if (before, len(stored)) == (0, 1):
             raise sa.exc.OperationalError("COMMIT", None, Exception("gone"), connection_invalidated=True)
         return result
 
-    monkeypatch.setattr(cluster, "_store", counted)
+    monkeypatch.setattr(cluster, "store_groups", counted)
     monkeypatch.setattr(Database, "_once", losing_the_first_answer)
     summary = run.run(photos)
     assert len(stored) == 2

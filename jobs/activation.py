@@ -1,0 +1,52 @@
+"""When the faces that another network found take the place of those that people have named."""
+
+import sqlalchemy as sa
+
+from trainyard.face_models import activate, active_face_model
+from trainyard.outbox import enqueue_persons
+from trainyard.people.overlap import carry_over
+from trainyard.people.renumbering import follow_to_network
+
+# Whether a photo that the active network has searched is not searched by the other one, as it is now.
+UNCOVERED = sa.text("""
+    SELECT FROM face_scans s JOIN image_assets a ON a.id = s.asset_id
+    WHERE s.model_id = :active_id AND a.missing_since IS NULL AND a.broken_code IS NULL AND NOT EXISTS (
+        SELECT FROM face_scans n
+        WHERE n.asset_id = a.id AND n.content_sha256 = a.content_sha256 AND n.model_id = :model_id
+    ) LIMIT 1
+""")
+
+# Photos of whose faces people, or the engine for them, said anything; also what they took back since.
+SAID = sa.text("""
+    SELECT DISTINCT f.asset_id FROM face_instances f
+    WHERE f.model_id = :active_id AND (f.person_id IS NOT NULL OR f.ignored_at IS NOT NULL OR EXISTS (
+            SELECT FROM face_suggestions s WHERE s.face_id = f.id AND s.status = 'rejected'))
+        OR f.model_id = :model_id AND (f.assigned_by = 'person' OR f.ignored_at IS NOT NULL)
+    ORDER BY f.asset_id
+""")
+
+PERSONS = sa.text("SELECT DISTINCT person_id FROM face_instances WHERE model_id = :model_id AND assigned_by = 'person'")
+
+TELL = sa.text("""
+    INSERT INTO outbox (asset_id)
+    SELECT DISTINCT asset_id FROM face_instances WHERE model_id IN (:active_id, :model_id) AND person_id IS NOT NULL
+""")
+
+
+def activate_if_complete(connection: sa.Connection, model_id: int) -> bool:
+    """Make this the active network if it has searched every photo that the other one has; returns whether it is new.
+
+    What was said of the other's faces is carried over once more: people may have gone on meanwhile.
+    """
+    active = active_face_model(connection)
+    if active is None or active.id == model_id:
+        return False
+    both = {"active_id": active.id, "model_id": model_id}
+    if connection.execute(UNCOVERED, both).first() is not None:
+        return False
+    taken = carry_over(connection, list(connection.scalars(SAID, both)), model_id)
+    follow_to_network(connection, {old: new for new, old in taken.items()})
+    activate(connection, model_id)
+    enqueue_persons(connection, list(connection.scalars(PERSONS, {"model_id": model_id})))
+    connection.execute(TELL, both)
+    return True
