@@ -42,7 +42,7 @@ class FollowUp:
         self._poll_seconds = poll_seconds
         self._quiet_seconds = quiet_seconds
         self._turn = threading.Condition()
-        self._asked = self._answered = 0
+        self._asked, self._answered = 1, 0  # at first for what the process before has left
         self._is_behind = False  # a store was away in the last turn
         self._closed = False
         self._thread: threading.Thread | None = None
