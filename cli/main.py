@@ -15,6 +15,7 @@ from cli.controller import controller
 from cli.doctor import doctor
 from cli.forget import forget
 from cli.models import app as models
+from cli.repair import repair
 from cli.run import run
 from cli.serve import api, serve
 from cli.sessions import app as sessions
@@ -40,6 +41,7 @@ EXIT_CODES = {
     "controller.lease.LeaseHeld": EXIT_UNUSABLE,
     "controller.lease.LeaseLost": EXIT_FAILED,
     "controller.serving.CannotListen": EXIT_UNUSABLE,
+    "jobs.engines.clip_text_export.ExportFailed": EXIT_UNUSABLE,
     "jobs.engines.devices.DeviceMissing": EXIT_UNUSABLE,
     "jobs.engines.download.DownloadFailed": EXIT_UNUSABLE,
     "jobs.engines.weights.ModelMissing": EXIT_UNUSABLE,
@@ -77,6 +79,7 @@ app.command("serve")(serve)
 app.add_typer(sessions, name="sessions")
 app.add_typer(models, name="models")
 app.command("forget")(forget)
+app.command("repair")(repair)
 app.command("doctor")(doctor)
 app.command("api")(api)
 app.command("migrate")(pieces.migrate)

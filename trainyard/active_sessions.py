@@ -27,8 +27,8 @@ def check_idle(connection: sa.Connection, stores: Stores, paths: Sequence[bytes]
     for row in connection.execute(_working(faces)):
         if not paths or any(_overlap(os.fsencode(row.root_path), path) for path in paths):
             raise SessionActive(
-                f"Session {row.id} ({row.root_path}) is {row.status} and would bring back what is removed. Wait for "
-                f"it to end, or pause or cancel it (`trainyard sessions pause {row.id}`), then do this again."
+                f"Session {row.id} ({row.root_path}) is {row.status} and works on what this is about. Wait for it to "
+                f"end, or pause or cancel it (`trainyard sessions pause {row.id}`), then do this again."
             )
 
 

@@ -34,6 +34,7 @@ def mend_groups(connection: sa.Connection, cluster_ids: Collection[int]) -> None
     """Have these groups say how many faces they have and show one of them; close those that have none."""
     if cluster_ids:
         connection.execute(MEND, {"ids": sorted(cluster_ids)})
+        connection.execute(SHOW_NONE, {"ids": sorted(cluster_ids)})
     close_empty(connection, cluster_ids)
 
 

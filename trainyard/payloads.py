@@ -50,7 +50,9 @@ def tell_photos(connection: sa.Connection, vectors: Vectors, asset_ids: Collecti
     told: dict[Point, dict[str, Any]] = {}
     for _ in range(MOST_READS):
         behind = {
-            point: payload for point, payload in _read(connection, asset_ids).items() if told.get(point) != payload
+            point: payload
+            for point, payload in read_payloads(connection, asset_ids).items()
+            if told.get(point) != payload
         }
         if not behind:
             return
@@ -58,7 +60,8 @@ def tell_photos(connection: sa.Connection, vectors: Vectors, asset_ids: Collecti
         told |= behind
 
 
-def _read(connection: sa.Connection, asset_ids: Collection[int]) -> dict[Point, dict[str, Any]]:
+def read_payloads(connection: sa.Connection, asset_ids: Collection[int]) -> dict[Point, dict[str, Any]]:
+    """What rows say of the points of these photos, and of their faces', of every network."""
     model = active_face_model(connection)
     asked = {"assets": list(asset_ids), "face_model": model.id if model else None}
     payloads: dict[Point, dict[str, Any]] = {}
