@@ -23,6 +23,19 @@ SUGGESTIONS = sa.text("""
 PERSONS = sa.text("SELECT id, name, cover_face_id FROM persons WHERE deleted_at IS NULL ORDER BY id")
 CLUSTERS = sa.text("SELECT id, closed_at, dismissed_at FROM face_clusters ORDER BY id")
 
+# Nobody's face is somebody's who is gone; the known are in no group and are not asked about; the engine gave nobody
+# a face that was refused.
+NONSENSE = sa.text("""
+    SELECT f.id FROM face_instances f LEFT JOIN persons p ON p.id = f.person_id
+    WHERE p.deleted_at IS NOT NULL OR (f.person_id IS NULL) <> (f.assigned_by IS NULL)
+        OR f.cluster_id IS NOT NULL AND (f.person_id IS NOT NULL OR f.ignored_at IS NOT NULL)
+        OR EXISTS (
+            SELECT FROM face_suggestions s JOIN persons q ON q.id = s.person_id WHERE s.face_id = f.id AND (
+                s.status = 'pending'
+                    AND (f.person_id IS NOT NULL OR f.ignored_at IS NOT NULL OR q.deleted_at IS NOT NULL)
+                OR s.status = 'rejected' AND s.person_id = f.person_id))
+""")
+
 
 @dataclass
 class Library:
@@ -125,3 +138,25 @@ def forget_all(engine: sa.Engine) -> None:
     names = ", ".join(table.name for table in metadata.sorted_tables if table.name != "installation")
     with engine.begin() as connection:
         connection.execute(sa.text(f"TRUNCATE {names} RESTART IDENTITY CASCADE"))
+
+
+class Everybody:
+    """A library with a face of every sort: what each kind of change is tried on."""
+
+    def __init__(self, library: Library) -> None:
+        self.anna, self.bea, self.carl = (library.person(name) for name in ("Anna", "Bea", "Carl"))
+        self.group, self.grouped = library.cluster(3)
+        self.other_group, self.others = library.cluster(2)
+        self.named = library.faces(2, person_id=self.anna, assigned_by="person")
+        self.beas = library.face(person_id=self.bea, assigned_by="person")
+        self.found = library.faces(2, person_id=self.bea, assigned_by="engine", similarity=0.61)
+        self.ignored = library.face(ignored_at=sa.func.now(), clustered_at=sa.func.now())
+        self.unknown = library.face(clustered_at=sa.func.now())
+        library.suggest(self.grouped[0], self.anna, 0.47)
+        library.suggest(self.grouped[0], self.bea, 0.41)
+        library.suggest(self.grouped[1], self.bea, 0.43)
+        library.suggest(self.unknown, self.anna, 0.44)
+        library.suggest(self.unknown, self.carl, 0.40)
+        library.suggest(self.unknown, self.bea, 0.42, status="rejected")
+        library.suggest(self.found[0], self.anna, 0.42, status="rejected")
+        library.suggest(self.found[1], self.bea, 0.61, status="accepted")

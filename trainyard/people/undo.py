@@ -77,6 +77,27 @@ REMOVE_SUGGESTIONS = sa.text(f"""
         AND s.face_id = r.face_id AND s.person_id = r.person_id
 """)
 
+# Where what was said since about a face and a person does not go with what the face is again, the latter counts,
+# unless it was the engine that said it.
+SETTLE = (
+    sa.text("""
+        UPDATE face_instances f SET person_id = NULL, assigned_by = NULL, similarity = NULL, clustered_at = NULL
+        WHERE id = ANY(CAST(:restored AS uuid[])) AND assigned_by = 'engine' AND EXISTS (
+            SELECT FROM face_suggestions s
+            WHERE s.face_id = f.id AND s.person_id = f.person_id AND s.status = 'rejected')
+    """),
+    sa.text("""
+        UPDATE face_suggestions s SET status = 'accepted', decided_at = now() FROM face_instances f
+        WHERE f.id = ANY(CAST(:restored AS uuid[])) AND s.face_id = f.id AND s.person_id = f.person_id
+            AND s.status = 'rejected'
+    """),
+    sa.text("""
+        DELETE FROM face_suggestions s USING face_instances f
+        WHERE f.id = ANY(CAST(:restored AS uuid[])) AND s.face_id = f.id AND s.status = 'pending'
+            AND (f.person_id IS NOT NULL OR f.ignored_at IS NOT NULL)
+    """),
+)
+
 COUNT = sa.text("""
     SELECT (SELECT count(*) FROM people_change_faces WHERE change_id = :change_id) AS faces,
            (SELECT count(*) FROM people_change_suggestions WHERE change_id = :change_id) AS suggestions
@@ -110,6 +131,8 @@ def take_back(connection: sa.Connection, change_id: int) -> None:
     asked = {"change_id": change_id, "restored": restored}
     questions = connection.execute(REMOVE_SUGGESTIONS, asked).rowcount
     questions += connection.execute(RESTORE_SUGGESTIONS, asked).rowcount
+    for statement in SETTLE:
+        connection.execute(statement, {"restored": restored})
     if change.kind == "dismiss":
         connection.execute(SHOW_AGAIN, {"id": change.cluster_id, "at": change.created_at})
     if change.before.get("made"):
