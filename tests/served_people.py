@@ -15,11 +15,27 @@ from tests.served_rows import ServedRows, served_rows
 
 ROOT = "/photos"  # which tests.rows names photos below
 
+READ = """
+    UPDATE image_assets a SET content_sha256 = r.content
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:contents AS bytea[])) AS r (id, content) WHERE a.id = r.id
+"""
+
 
 @dataclass
 class ServedPeople:
     rows: ServedRows
     library: Library
+
+    def begin_anew(self) -> Library:
+        """Where nothing is there."""
+        self.library = Library.made(self.rows.services.database.engine)
+        self.read_photos()
+        return self.library
+
+    def read_photos(self) -> None:
+        """Photos with faces have been read."""
+        contents = [hashlib.sha256(b"content %d" % number).digest() for number in range(len(self.library.photos))]
+        self.sql(READ, ids=self.library.photos, contents=contents)
 
     def sql(self, statement: str, **parameters: Any) -> None:
         self.library.do(lambda connection: connection.execute(sa.text(statement), parameters))
@@ -61,7 +77,5 @@ class ServedPeople:
 def served_people(database_url: str, folder: Path, **settings: Any) -> Iterator[ServedPeople]:
     with served_rows(database_url, folder, image_roots=ROOT, **settings) as rows:
         served = ServedPeople(rows, Library.made(rows.services.database.engine))
-        for number, photo in enumerate(served.library.photos):  # have been read, as those with faces have
-            content = hashlib.sha256(b"content %d" % number).digest()
-            served.sql("UPDATE image_assets SET content_sha256 = :content WHERE id = :id", content=content, id=photo)
+        served.read_photos()
         yield served

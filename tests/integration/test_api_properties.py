@@ -46,6 +46,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with data_directory() as data_dir, served(data_dir, root) as found:
         for faces in (True, False):  # ids 1 and 2, so that some made-up calls find something
             found.ended(found.create(root, faceDetection={"enabled": faces}, category="Holidays"))
+        for group in found.client.get("/api/v1/clusters").json()["items"][:2]:
+            found.client.post(f"/api/v1/clusters/{group['id']}/name", json={"name": f"Person {group['id']}"})
         yield found
 
 
