@@ -15,6 +15,7 @@ from cli.controller import controller
 from cli.doctor import doctor
 from cli.forget import forget
 from cli.models import app as models
+from cli.people import app as people
 from cli.repair import repair
 from cli.run import run
 from cli.serve import api, serve
@@ -60,6 +61,7 @@ EXIT_CODES = {
     "trainyard.folders.RootUnusable": EXIT_UNUSABLE,
     "trainyard.lifecycle.NoSuchSession": EXIT_UNUSABLE,
     "trainyard.people.errors.PeopleError": EXIT_UNUSABLE,
+    "trainyard.people.exchange_records.BadExchange": EXIT_UNUSABLE,
     "trainyard.settings.BadSetting": EXIT_UNUSABLE,
     "trainyard.shards.NoSuchShard": EXIT_UNUSABLE,
     "trainyard.vectors.VectorsBusy": EXIT_UNUSABLE,
@@ -78,6 +80,7 @@ app.command("run")(run)
 app.command("serve")(serve)
 app.add_typer(sessions, name="sessions")
 app.add_typer(models, name="models")
+app.add_typer(people, name="people")
 app.command("forget")(forget)
 app.command("repair")(repair)
 app.command("doctor")(doctor)

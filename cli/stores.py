@@ -1,7 +1,7 @@
 """Both stores for commands that change them: those that settings name, or a data directory's that nobody holds."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,7 @@ import typer
 from trainyard.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from trainyard.database import Database
     from trainyard.stores import Stores
 
 EXIT_USAGE = 2
@@ -64,3 +65,23 @@ def need_data_dir(settings: Settings) -> None:
     if not settings.data_dir.is_dir():
         typer.echo(f"There is no data directory {settings.data_dir}; `trainyard run PATH` makes it.", err=True)
         raise typer.Exit(EXIT_USAGE)
+
+
+@contextmanager
+def open_stores_or_rows(data_dir: Path | None) -> "Iterator[tuple[Database, Stores | None]]":
+    """Both stores, or the rows alone where `run` or `serve` holds the data directory and with it the vectors."""
+    from local.data_dir import DataDirBusy
+    from local.postgres import EmbeddedPostgres
+    from trainyard.database import Database
+
+    with ExitStack() as opened:
+        stores: Stores | None = None
+        try:
+            stores = opened.enter_context(open_stores(data_dir))
+            database = stores.database
+        except DataDirBusy:
+            url = EmbeddedPostgres.url_of_running(load_settings(data_dir=data_dir).data_dir)
+            if url is None:
+                raise
+            database = opened.enter_context(closing(Database(url)))
+        yield database, stores
