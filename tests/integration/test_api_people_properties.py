@@ -51,8 +51,10 @@ class People:
             "accept": ("/suggestions/accept", {"suggestions": pairs}),
             "reject": ("/suggestions/reject", {"suggestions": pairs}),
             "merge": (f"/persons/{person}/merge", {"personIds": self.persons}),
-            "undo": (f"/changes/{number + 1}/undo", None),
         }
+        if what == "undo":
+            changes = self.server.every("/changes", 100) or [{"id": 1}]
+            return self.server.post(f"/changes/{changes[number % len(changes)]['id']}/undo")
         if what == "delete":
             return self.client.delete(f"/api/v1/persons/{person}")
         if what == "rename":
@@ -95,7 +97,7 @@ CALLS = st.lists(
 
 @given(calls=CALLS)
 @settings(
-    max_examples=40,
+    max_examples=30,
     deadline=None,
     derandomize=True,
     database=None,
