@@ -92,6 +92,10 @@ class ShardedStep(Protocol):
         """Write rows in the batch's transaction."""
         ...
 
+    def committed(self) -> None:
+        """What is to be done once the rows are there; a worker that dies before leaves it to `tidy`."""
+        ...
+
     def tidy(self, shard: Shard) -> None:
         """Remove what a predecessor that died left without rows."""
         ...
@@ -217,6 +221,7 @@ class BatchRun:
             return after
 
         self.shard = self.context.database.transact(work)
+        self._ride_out_vectors(self.step.committed)
 
     def _outcomes(self, batch: Batch) -> list[Outcome]:
         """The batch's outcomes, in order; again from the start while the folder or room for decoders is gone."""

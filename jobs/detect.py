@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -10,14 +10,14 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from jobs.assignment import decide, read_prototypes
+from jobs.assignment import read_prototypes
 from jobs.batches import BatchRun, Outcome, Photo, failed_outcome, look, store_facts, store_jobs
 from jobs.context import Context, Session, read_session
+from jobs.deciding import Deciding
 from jobs.engines import DetectedFace, FaceEngine
 from jobs.engines.loading import card_from_json
-from jobs.face_rows import SCAN_OF_PHOTO, scan_parameters, stale_faces, store_scans
-from jobs.faces import NOBODY, Face
-from jobs.found_again import Before, look_before
+from jobs.face_rows import SCAN_OF_PHOTO, scan_parameters, store_scans
+from jobs.faces import Face
 from jobs.found_faces import FoundFaces
 from jobs.orphans import remove_orphans
 from jobs.quality import quality_score
@@ -75,9 +75,16 @@ class DetectStep:
         self.chunk_size = min(PHOTOS_PER_CHUNK, self.batch_size)
         self.model: dict[str, Any] = session.models["face"]
         self.parameters = scan_parameters(session, self.model["id"])
-        self.prototypes = context.database.transact(
-            lambda c: read_prototypes(c, session.id, self.model["id"], self.model["dimension"])
+        self._stale: list[UUID] = []  # of the batch that is being committed
+        self.deciding = self._make_deciding()
+
+    def _make_deciding(self) -> Deciding:
+        thresholds, model = self.engine.card.thresholds, self.model
+        assert thresholds is not None
+        prototypes = self.context.database.transact(
+            lambda c: read_prototypes(c, self.session.id, model["id"], model["dimension"])
         )
+        return Deciding(self.context, model, thresholds, prototypes)
 
     # Decode and infer
 
@@ -154,38 +161,27 @@ class DetectStep:
     # Commit
 
     def publish(self, outcomes: Sequence[Outcome]) -> None:
-        """Decide whose each face is, write the points, and delete those of faces that are no longer there."""
+        """Decide whose each face is, and write the points; `store` leaves word where that turns out otherwise."""
         new = [o for o in outcomes if o.result is not None]
-        before, stale = self.context.database.transact(lambda c: self._known(c, new))
+        decided = self.deciding.decide(_faces(new), _read_before(new))
+        faces, self._stale = decided.faces, decided.stale
+        rest = iter(faces)
         for outcome in new:
-            outcome.result[:] = [self._decided(face, before) for face in outcome.result]
-        faces = _faces(new)
+            outcome.result[:] = [next(rest) for _ in outcome.result]
         collection, dimension = self.model["collection"], self.model["dimension"]
         self.context.vectors.upsert(
             collection,
             [face.id for face in faces],
             np.stack([face.embedding for face in faces]) if faces else np.empty((0, dimension), np.float32),
-            [self._payload(face, before) for face in faces],
+            [
+                {"face_id": str(face.id), "asset_id": face.asset_id, "person_id": person_id}
+                for face, person_id in zip(faces, decided.persons, strict=True)
+            ],
         )
-        self.context.vectors.delete(collection, stale)
 
-    def _known(self, connection: sa.Connection, new: Sequence[Outcome]) -> tuple[Before, list[UUID]]:
-        faces, known = _faces(new), _read_before(new)
-        stale = stale_faces(connection, self.model["id"], known, [face.id for face in faces]) if known else []
-        return look_before(connection, self.model["id"], known, faces, lock=False), stale
-
-    def _decided(self, face: Face, before: Before) -> Face:
-        if before.is_settled(face.id):
-            return replace(face, decision=NOBODY)
-        thresholds = self.engine.card.thresholds
-        assert thresholds is not None
-        refused = before.said_of(face.id).refused
-        return replace(face, decision=decide(face.embedding, self.prototypes, thresholds, refused))
-
-    def _payload(self, face: Face, before: Before) -> dict[str, Any]:
-        """Whose it is as far as is known by now; `store` has the point told of those who turn out to be somebody's."""
-        person_id = before.said_of(face.id).person_id or face.decision.person_id
-        return {"face_id": str(face.id), "asset_id": face.asset_id, "person_id": person_id}
+    def committed(self) -> None:
+        """Delete the points of faces that are no longer there; until now they said whether one found is the same."""
+        self.context.vectors.delete(self.model["collection"], self._stale)
 
     def counts(self, outcomes: Sequence[Outcome]) -> dict[str, int]:
         decisions = [face.decision for o in outcomes if o.result for face in o.result]

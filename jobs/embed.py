@@ -211,6 +211,9 @@ class EmbedStep:
         store_broken(connection, outcomes)
         store_jobs(connection, self.session.id, self.name, outcomes)
 
+    def committed(self) -> None:
+        pass
+
     def tidy(self, shard: Shard) -> None:
         remove_orphans(self.context, shard, self.model["collection"], self._points_with_rows)
 

@@ -47,20 +47,47 @@ class Before:
         return {old: new.get(old) for old in sorted(new.keys() | reused) if new.get(old) != old}
 
 
-def look_before(
-    connection: sa.Connection, model_id: int, asset_ids: Sequence[int], found: Sequence[Face], *, lock: bool
-) -> Before:
-    """What is known of these photos' faces, `found` by this network now."""
-    known = read_known(connection, asset_ids, lock=lock) if asset_ids else []
-    if not known:
-        return Before()
-    active = active_face_model(connection)
-    own = [face for face in known if face.model_id == model_id]
-    return Before(
-        known=known,
-        people=known_before(found, known, in_rank(known, model_id, active.id if active else None)),
-        own=known_before(found, own, [model_id]),
-    )
+@dataclass(frozen=True)
+class Known:
+    """The faces that some photos had, and which network people speak of."""
+
+    faces: Sequence[KnownFace] = ()
+    active_id: int | None = None
+
+    def before(self, found: Sequence[Face], model_id: int) -> Before:
+        """What is known of these faces, which this network found in those photos now."""
+        own = [face for face in self.faces if face.model_id == model_id]
+        ranks = in_rank(self.faces, model_id, self.active_id)
+        return Before(
+            known=self.faces,
+            people=_same(found, known_before(found, self.faces, ranks), model_id),
+            own=_same(found, known_before(found, own, [model_id]), model_id),
+        )
+
+
+def read_known_faces(connection: sa.Connection, asset_ids: Sequence[int], *, lock: bool) -> Known:
+    faces = read_known(connection, asset_ids, lock=lock) if asset_ids else []
+    active = active_face_model(connection) if faces else None
+    return Known(faces, active.id if active else None)
+
+
+def _same(found: Sequence[Face], before: Mapping[UUID, KnownFace], model_id: int) -> dict[UUID, KnownFace]:
+    """Without those that only lie in the same place: the photo may be another by now, and show somebody else there."""
+    kept = {}
+    for face in found:
+        source = before.get(face.id)
+        if source is None:
+            continue
+        comparable = source.model_id == model_id or source.content_sha256 == face.content_sha256
+        if comparable and source.id != face.unlike:
+            kept[face.id] = source
+    return kept
+
+
+def of_other_content(found: Sequence[Face], before: Before) -> list[tuple[Face, KnownFace]]:
+    """The found faces that are known from what their photos were before, each with the face it may be."""
+    pairs = [(face, before.own[face.id]) for face in found if face.id in before.own]
+    return [(face, source) for face, source in pairs if source.content_sha256 != face.content_sha256]
 
 
 def said_after(decision: Decision, before: Said, standing: set[int]) -> Said:

@@ -7,10 +7,9 @@ import sqlalchemy as sa
 
 from jobs.face_rows import FaceRow, delete_stale_faces, store_faces
 from jobs.faces import Face
-from jobs.found_again import Before, look_before, said_after, still_asked
+from jobs.found_again import Before, read_known_faces, said_after, still_asked
 from jobs.suggestions import hold_persons, store_suggestions
 from trainyard.outbox import enqueue_persons, enqueue_photos
-from trainyard.people.known_faces import read_known
 from trainyard.people.overlap import refuse
 from trainyard.people.renumbering import follow_faces
 
@@ -26,7 +25,8 @@ class FoundFaces:
 
     def store(self, connection: sa.Connection) -> None:
         standing = self._hold_persons(connection)
-        before = look_before(connection, self.model_id, self.searched_before, self.faces, lock=True)
+        known = read_known_faces(connection, self.searched_before, lock=True)
+        before = known.before(self.faces, self.model_id)
         rows = [self._row(face, before, standing) for face in self.faces]
         if before.known:
             self._clear(connection, before)
@@ -37,8 +37,8 @@ class FoundFaces:
     def _hold_persons(self, connection: sa.Connection) -> set[int]:
         """Whoever may be given a face here, as far as they are there; before faces are locked."""
         decided = [face.decision.person_id or face.decision.suggested_person_id for face in self.faces]
-        known = read_known(connection, self.searched_before, lock=False) if self.searched_before else []
-        return hold_persons(connection, [*decided, *(face.said.person_id for face in known)])
+        known = read_known_faces(connection, self.searched_before, lock=False)
+        return hold_persons(connection, [*decided, *(face.said.person_id for face in known.faces)])
 
     def _row(self, face: Face, before: Before, standing: set[int]) -> FaceRow:
         said = said_after(face.decision, before.said_of(face.id), standing)

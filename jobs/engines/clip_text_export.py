@@ -23,7 +23,7 @@ DRAFT, DRAFT_SECONDS = ".draft-", 3600  # no export takes as long
 
 INPUT, OUTPUT = "tokens", "features"  # (1, context length) int64; (1, dimension) float32
 # What open_clip's pattern takes for a word, as `regex` reads it there without regard to case: U+0345 is in none.
-WORDS = r"(?i)'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}\x{345}]+"
+WORDS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}\x{345}]+"
 
 
 class ExportFailed(Exception):

@@ -22,7 +22,7 @@ def boxes(*given: Box) -> NDArray[np.float64]:
 
 
 def known(number: int, box: Box, model_id: int = 1, asset_id: int = 1, said: Said = NOTHING) -> KnownFace:
-    return KnownFace(UUID(int=number), asset_id, model_id, box, b"", None, None, said)
+    return KnownFace(UUID(int=number), asset_id, model_id, b"", box, b"", None, None, said)
 
 
 LEFT, RIGHT = (0.0, 0.0, 10.0, 10.0), (20.0, 0.0, 30.0, 10.0)

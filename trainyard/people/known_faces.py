@@ -14,7 +14,7 @@ LOCK = sa.text("SELECT id FROM face_instances WHERE asset_id = ANY(:assets) ORDE
 
 # A person who was deleted has no faces, whatever a network that is not active still says.
 READ = sa.text("""
-    SELECT f.id, f.asset_id, f.model_id, f.embedding_sha256, f.cluster_id, f.clustered_at,
+    SELECT f.id, f.asset_id, f.model_id, f.content_sha256, f.embedding_sha256, f.cluster_id, f.clustered_at,
            f.box_left, f.box_top, f.box_right, f.box_bottom,
            coalesce(f.photo_width, a.width) AS width, coalesce(f.photo_height, a.height) AS height,
            p.id AS person_id, f.assigned_by, f.similarity, f.ignored_at,
@@ -62,6 +62,7 @@ class KnownFace:
     id: UUID
     asset_id: int
     model_id: int
+    content_sha256: bytes  # of the photo as it was then
     box: Box
     embedding_sha256: bytes
     cluster_id: int | None
@@ -85,6 +86,7 @@ def _known(row: sa.Row[Any]) -> KnownFace:
         id=row.id,
         asset_id=row.asset_id,
         model_id=row.model_id,
+        content_sha256=row.content_sha256,
         box=as_shares((row.box_left, row.box_top, row.box_right, row.box_bottom), row.width or 1, row.height or 1),
         embedding_sha256=row.embedding_sha256,
         cluster_id=row.cluster_id,

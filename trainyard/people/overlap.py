@@ -55,7 +55,7 @@ def carry_over(connection: sa.Connection, asset_ids: Sequence[int], model_id: in
         known = read_known(connection, asset_ids[start : start + PHOTOS_AT_ONCE], lock=True)
         own = [face for face in known if face.model_id == model_id]
         others = [face for face in known if face.model_id != model_id]
-        before = known_before(own, others, in_rank(others, model_id, active.id if active else None))
+        before = _of_same_content(own, known_before(own, others, in_rank(others, model_id, active and active.id)))
         outdone = {active.id} if active else set()
         _say_after(connection, own, before, outdone)
         taken |= {face_id: source.id for face_id, source in before.items()}
@@ -73,6 +73,12 @@ def carry_to_copies(connection: sa.Connection, copies: Mapping[int, int]) -> Non
         own = [face for face in faces if face.asset_id in copies.values()]
         others = [replace(face, asset_id=copies[face.asset_id]) for face in faces if face.asset_id in copies]
         _say_after(connection, own, known_before(own, others, [model_id]), set())
+
+
+def _of_same_content(own: Iterable[KnownFace], before: Mapping[UUID, KnownFace]) -> dict[UUID, KnownFace]:
+    """Without those of what a photo was before: two networks' vectors do not say whether it is the same face still."""
+    contents = {face.id: face.content_sha256 for face in own}
+    return {id: source for id, source in before.items() if source.content_sha256 == contents[id]}
 
 
 def _say_after(
