@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from shlex import quote
 
 from cli.findings import Finding, version_of
+from trainyard import clip_text
 from trainyard.settings import Settings, load_settings
 
 
@@ -14,6 +15,7 @@ def model_findings(settings: Settings) -> Iterable[Finding]:
     yield Finding("Models", f"in {settings.models_path}")
     if is_downloaded(CLIP, settings.models_path):
         yield Finding("  CLIP", f"{CLIP.title}, {CLIP.licence}")
+        yield _words(settings)
     elif settings.untrained:
         yield Finding("  CLIP", "untrained weights, as TRAINYARD_UNTRAINED asks: search finds nothing sensible", "note")
     else:
@@ -22,6 +24,13 @@ def model_findings(settings: Settings) -> Iterable[Finding]:
     chosen = choose_face_engine(settings.face_engine, settings.models_path)
     yield _insightface(settings, chosen, is_downloaded(INSIGHTFACE, settings.models_path))
     yield _dlib(chosen)
+
+
+def _words(settings: Settings) -> Finding:
+    if clip_text.read_record(settings.models_path):
+        return Finding("  Text", "photos can be searched by words")
+    text = "CLIP's text tower is not here: photos cannot be searched by words"
+    return Finding("  Text", text, "note", _download_line(settings, "clip"))
 
 
 def _insightface(settings: Settings, chosen: str, downloaded: bool) -> Finding:

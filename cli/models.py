@@ -54,7 +54,7 @@ def download_models(
     ] = False,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Fetch weights, checked by size and SHA-256; what is here already is only checked."""
+    """Fetch weights, checked by size and SHA-256, and prepare search by words; what is here is only checked."""
     from jobs.engines.download import DOWNLOADS
 
     models_dir = load_settings(data_dir=data_dir).models_path
@@ -64,6 +64,22 @@ def download_models(
             continue
         folder = fetch_with_bar(download, models_dir, accept_non_commercial=accept_non_commercial)
         typer.echo(f"{download.title}: in {folder}.")
+        if download.name == "clip":
+            export_text_tower(models_dir)
+
+
+def export_text_tower(models_dir: Path, *, quiet: bool = False) -> None:
+    """Have search by words beside the CLIP weights that are here, unless it is: some 15 s, once.
+
+    Raises ExportFailed, and ModelMissing for weights that are not CLIP's.
+    """
+    from jobs.engines.clip_text_export import export, is_exported
+
+    if is_exported(models_dir):
+        return
+    if not quiet:
+        typer.echo("Preparing CLIP's text tower for search by words; this takes a moment.", err=True)
+    export(models_dir)
 
 
 def fetch_with_bar(

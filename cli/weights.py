@@ -19,6 +19,7 @@ def need_models(settings: Settings, *, faces: bool, quiet: bool) -> None:
 
         try:
             fetch_with_bar(CLIP, settings.models_path, quiet=quiet)
+            _prepare_words(settings, quiet)
         except DownloadFailed as error:
             problem = error.message
     if problem is None and faces and settings.face_engine == "insightface":
@@ -26,6 +27,17 @@ def need_models(settings: Settings, *, faces: bool, quiet: bool) -> None:
     if problem:
         print(problem, file=sys.stderr)
         raise typer.Exit(EXIT_USAGE)
+
+
+def _prepare_words(settings: Settings, quiet: bool) -> None:
+    """What search by words needs is made once with the download; a run does without it where that fails."""
+    from cli.models import export_text_tower
+    from jobs.engines.clip_text_export import ExportFailed
+
+    try:
+        export_text_tower(settings.models_path, quiet=quiet)
+    except ExportFailed as error:
+        print(f"Photos cannot be searched by words: {error.message}.", file=sys.stderr)
 
 
 def _missing_face_models(settings: Settings, downloaded: bool) -> str | None:
