@@ -14,8 +14,9 @@ const FOUND = [
 /** The card, hidden until face detection is completed. */
 export function faceCard({ sessionId, signal }) {
   const numbers = element("dl", { class: "numbers" });
-  const text = "Each new group holds the faces of one person, who has no name yet.";
-  const groups = element("p", { class: "hint", hidden: true }, text);
+  const text = "Each new group holds the faces of one person, who has no name yet. ";
+  const people = element("a", { href: "#/people" }, "Say who they are");
+  const groups = element("p", { class: "hint", hidden: true }, text, people);
   const node = element(
     "section", { class: "card", hidden: true, "aria-label": "Faces" }, element("h2", {}, "Faces"), numbers, groups,
   );

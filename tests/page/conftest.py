@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, Page
 from tests.libraries import write_broken, write_photos
 from tests.local_runs import data_directory
 from tests.page.browsing import WAIT_MILLISECONDS, Witness, open_browser
+from tests.page.gallery import finished_gallery
+from tests.people_libraries import Library, copied
 from tests.served import Served, served
 
 SETTINGS: dict[str, Any] = {"progress_weights": "30/65/5", "loaders": 1, "face_engine": "insightface"}
@@ -65,4 +67,17 @@ def broken_library(library: Path) -> Path:
 @pytest.fixture
 def server(data_dir: Path, library: Path) -> Iterator[Served]:
     with served(data_dir, library, **SETTINGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    with finished_gallery(tmp_path_factory.mktemp("gallery")) as made:
+        yield made
+
+
+@pytest.fixture
+def known(original: Library, tmp_path: Path) -> Iterator[Served]:
+    """A server whose photos are done: six groups of faces (tests/page/gallery.py), of which nobody has a name."""
+    with copied(original, tmp_path) as here, served(here.data_dir, here.photos, **SETTINGS) as server:
         yield server

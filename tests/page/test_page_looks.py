@@ -97,7 +97,9 @@ def test_every_module_is_fetched_at_once(page: Page, server: Served) -> None:
     expect(page.get_by_role("heading", name="No sessions yet")).to_be_visible()
     modules = {f"/page/{path.relative_to(FOLDER)}" for path in page_files() if path.suffix == ".js"}
     assert {url.removeprefix(server.url) for url in asked if url.endswith(".js")} == modules
-    preloaded = set(re.findall(r'(?:modulepreload" href|src)="(/page/[\w/]+\.js)"', (FOLDER / "index.html").read_text()))
+    preloaded = set(
+        re.findall(r'(?:modulepreload" href|src)="(/page/[\w/]+\.js)"', (FOLDER / "index.html").read_text())
+    )
     assert preloaded == modules
 
 
