@@ -65,6 +65,15 @@ def test_torch_is_in_the_workers_image_alone() -> None:
     assert with_torch == {"jobs"}
 
 
+def test_search_by_words_needs_nothing_of_the_workers_image() -> None:
+    """The API imports these when the first text comes; a missing one would show only then."""
+    code = "".join((CHECKOUT / f"api/{file}.py").read_text() for file in ("text_tower", "text_tokens"))
+    imported = {name.partition(".")[0] for name in re.findall(r"^\s*(?:import|from) (\S+)", code, re.MULTILINE)}
+    others = imported - sys.stdlib_module_names - {"api", "trainyard"}
+    assert others >= {"ftfy", "onnxruntime", "tokenizers"}
+    assert others <= {re.split(r"[\[>]", line)[0] for line in requirements("api")}
+
+
 @pytest.mark.parametrize("extra", [*IMAGES, "jobs-gpu"])
 def test_everything_an_image_installs_is_pinned(extra: str) -> None:
     pins = re.findall(r"^([\w.-]+)==", (CHECKOUT / "constraints.txt").read_text(), re.MULTILINE)
