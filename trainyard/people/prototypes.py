@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from trainyard.database import Database
 from trainyard.model_points import PointsOf, present
+from trainyard.people.coverage import COVERED, choose
 from trainyard.vectors import Vectors
+
+__all__ = ["choose", "refresh", "refresh_in"]
 
 LOCK = 7_260_114  # any fixed number: the first half of the advisory lock's key, the person's id being the other
 
-MOST = 16
-COVERED = 0.75
-LEAST_QUALITY = 0.3
-MOST_FACES = 2_000
+MOST_FACES = 2_000  # the best ones; all are compared with all
 
 TAKE_TURN = sa.text("SELECT pg_advisory_xact_lock(:lock, :person_id)")
 
@@ -43,32 +43,6 @@ STORE = sa.text("""
     INSERT INTO person_prototypes (person_id, model_id, face_id, embedding, created_at)
     VALUES (:person_id, :model_id, :face_id, :embedding, clock_timestamp())
 """)
-
-
-def choose(embeddings: NDArray[np.float32], qualities: NDArray[np.float64], covered: float = COVERED) -> list[int]:
-    """Up to MOST of n faces, by index, near one of which every other lies; embeddings (n, d) float32 L2-normalised.
-
-    First the face that is most like all of them, a good one before a poor one. Then, again and again, the one that is
-    least like any chosen so far, until each has a chosen one at a cosine similarity of `covered` or more. So the child
-    and the adult, with and without a beard, each get one, and the thirty shots of one afternoon get one together. Poor
-    faces are chosen only where there are no others. The same faces in the same order give the same choice.
-    """
-    usable = np.flatnonzero(qualities >= LEAST_QUALITY)
-    if len(usable) == 0:
-        usable = np.arange(len(embeddings))
-    if len(usable) == 0:
-        return []
-    candidates, weights = embeddings[usable], qualities[usable]
-    chosen = [int(np.argmax((candidates @ candidates.mean(axis=0)) * weights))]
-    nearest = np.full(len(candidates), -1.0)
-    while True:
-        nearest = np.maximum(nearest, candidates @ candidates[chosen[-1]])
-        nearest[chosen] = 1.0  # in floating point it is a little less or more
-        if len(chosen) == MOST or nearest.min() >= min(covered, 1.0):
-            break
-        gaps = np.where(nearest < covered, (1 - nearest) * np.maximum(weights, 1e-6), -1.0)
-        chosen.append(int(np.argmax(gaps)))
-    return [int(usable[i]) for i in chosen]
 
 
 def refresh(database: Database, vectors: Vectors, person_id: int) -> bool:
