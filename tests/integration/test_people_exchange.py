@@ -152,10 +152,9 @@ def test_what_people_said_here_stands_and_names_are_merged_ignoring_case(
         expected_of_anna = len(faces_in(run, 1)) - 2
     counts = imported(trainyard, anew, file)
     assert (counts.persons_new, counts.persons_known, counts.faces_kept) == (2, 1, 3)  # the ignored one is ANNA's here
+    faces_of = "SELECT id FROM face_instances WHERE person_id = :id"
     with running(anew.data_dir) as run:
-        assert {row.id for row in run.rows("SELECT id FROM face_instances WHERE person_id = :id", id=zoe)} == set(
-            of_zoe
-        )
+        assert {row.id for row in run.rows(faces_of, id=zoe)} == set(of_zoe)
         assert len(run.rows(faces_of, id=anna)) == expected_of_anna + 1
 
 
