@@ -29,6 +29,10 @@ OF_FACES = (
 )  # fmt: skip
 
 
+# Of what is left to be told of one photo or person, the last: a thousand commits may have said the same.
+ONCE = sa.text("DELETE FROM outbox WHERE id NOT IN (SELECT max(id) FROM outbox GROUP BY asset_id, person_id)")
+
+
 @dataclass(frozen=True)
 class Erased:
     """How much there was of each; vectors are points in Qdrant."""
@@ -154,6 +158,7 @@ def collections_of(stores: Stores, kind: str | None = None) -> list[str]:
 
 def tell_stores(stores: Stores) -> None:
     """Prototypes and payloads that follow; what is not told now stays in the outbox."""
+    stores.database.transact(lambda connection: connection.execute(ONCE))
     with suppress(VectorsUnavailable):
         while outbox.drain(stores.database, stores.vectors):
             pass
