@@ -22,7 +22,7 @@ from trainyard.cores import cpu_count
 
 # The order is that of the table; each is a module `bench_<name>` with `measure()`.
 PARTS = (
-    "embed", "detect", "clustering", "progress", "discovery", "memory", "api", "page", "gpu", "truth",
+    "embed", "detect", "clustering", "recognition", "progress", "discovery", "memory", "api", "page", "gpu", "truth",
     "kubernetes_latency", "kubernetes_shards", "kubernetes_start",
 )  # fmt: skip
 OUTPUT = Path("bench.json")

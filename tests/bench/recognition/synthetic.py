@@ -12,6 +12,7 @@ every way of grouping more than 0.98 where the same ways on the real faces give 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +54,9 @@ DLIB = Population(
     person_spread=0.13,
     source=(
         "fitted to dlib's descriptors of the CSU Scrap Shots (real_faces; 132 faces of 30 people that its detector "
-        "finds): quantiles of cosines within and between persons and to the nearest of each, all within 0.01"
+        "finds): "
+        "cosines within and between persons and to the nearest of each agree within 0.013 from the 5th to the 95th "
+        "percentile"
     ),
 )
 ARCFACE = Population(
@@ -85,6 +88,11 @@ class Library:
 
     def __len__(self) -> int:
         return len(self.person)
+
+    @cached_property
+    def similar(self) -> NDArray[np.float32]:
+        """(n, n) cosines of all faces with all; 400 MB for 10,000."""
+        return self.vectors @ self.vectors.T
 
 
 def photo_counts(seed: int, people: int = PEOPLE) -> NDArray[np.int64]:
