@@ -80,7 +80,7 @@ def _migrate_when_it_answers(url: str, longest_seconds: float, stop: threading.E
 
 
 def job(
-    step: Annotated[str, typer.Argument(help="discover, embed, detect or cluster.")],
+    step: Annotated[str, typer.Argument(help="discover, embed, detect, assign or cluster.")],
     session: Annotated[int, typer.Option(help="The session's id.")],
     attempt: Annotated[int, typer.Option(help="The attempt whose shards were cut.")],
 ) -> None:

@@ -10,7 +10,7 @@ from tests.libraries import write_photos
 from tests.local_runs import wait_until
 from trainyard.steps import STEPS
 
-STEPS_RUN = [step for step in STEPS if step != "assign"]  # which has no worker yet
+STEPS_RUN = [step for step in STEPS if step != "assign"]  # which has sessions of its own
 
 
 def test_a_session_is_paused_and_resumed_at_every_step(run: ClusterRun, tmp_path: Path) -> None:

@@ -221,6 +221,9 @@ def test_every_step_is_in_one_phase() -> None:
     assert set(steps_of_session(faces=True).values()) == {"pending"}
     assert steps_of_session(faces=False) == steps("pending", "pending", "skipped", "skipped")
     assert steps_of_session(faces=True, training=False) == steps("pending", "skipped", "pending", "pending")
+    assert steps_of_session(faces=True, training=False, assign=True) == {
+        "discover": "pending", "embed": "skipped", "assign": "pending", "cluster": "skipped"
+    }  # fmt: skip
 
 
 def test_discover_counts_nothing_of_its_phase() -> None:

@@ -311,6 +311,57 @@ def test_a_standalone_face_session_is_led_past_training(case: Situation) -> None
     check(case)
 
 
+ASSIGNING_STEPS = ("discover", "embed", "assign", "cluster")
+
+
+def assigning(*current: StepView, **columns: Any) -> SessionView:
+    """A session that only assigns: `current` is its assign step as it is, or its discover."""
+    known = {"discover": StepView("discover", "completed"), "assign": StepView("assign", "pending")}
+    known |= {"embed": StepView("embed", "skipped"), "cluster": StepView("cluster", "skipped")}
+    known |= {step.name: step for step in current}
+    views = {name: known[name] for name in ASSIGNING_STEPS}
+    one = replace(session(training=False, **columns), assign=True, steps=views)
+    statuses = {name: step.status for name, step in views.items()}
+    return replace(one, status=overall_status(statuses, started=one.started))
+
+
+ASSIGN_ONLY = tuple((name, "skipped" if name in {"embed", "cluster"} else "pending") for name in ASSIGNING_STEPS)
+ASSIGNED = job("assign", "succeeded")
+
+
+@table(
+    situation(
+        "new", new_session(training=False, assign=True, root_path="/"), [], Admit(1, ASSIGN_ONLY), *begun(1, "discover")
+    ),
+    situation("just discovered", assigning(pending("assign")), [], *begun(1, "assign")),
+    situation("nobody unknown", assigning(pending("assign", total=0)), [], FinishStep(1, "assign", "skipped")),
+    situation("at work", assigning(running("assign"), started=True), [job("assign")]),
+    situation("done", assigning(running("assign", FINISHED)), [ASSIGNED], FinishStep(1, "assign"), RemoveJob(ASSIGNED)),
+    situation(
+        "all of it done when its workers died",
+        assigning(pending("assign", done=100)),
+        [],
+        FinishStep(1, "assign"),
+    ),
+    situation("to be paused", assigning(pending("assign"), requested="pause"), [], Pause(1, "assign")),
+    situation("to be cancelled", assigning(pending("assign"), requested="cancel"), [], Cancel(1)),
+    situation(
+        "about all photos, behind a session of some",
+        [session(running("embed")), assigning(pending("assign"), id=2, root_path="/")],
+        [job("embed")],
+        Wait(2, ("Queued", "Session 1 works on the same folders (/photos) first.")),
+    ),
+    situation(
+        "about all photos, beside one that groups",
+        [session(running("cluster"), root_path="/a"), assigning(pending("assign"), id=2, root_path="/b")],
+        [job("cluster")],
+        *begun(2, "assign"),
+    ),
+)
+def test_a_session_that_only_assigns_is_led_past_the_other_steps(case: Situation) -> None:
+    check(case)
+
+
 @table(
     situation(
         "restarted before the Job was made",
