@@ -58,8 +58,9 @@ COLUMNS = """
     f.id, f.asset_id, f.box_left, f.box_top, f.box_right, f.box_bottom, f.confidence, f.quality, f.assigned_by,
     f.similarity, f.cluster_id, f.ignored_at, f.content_sha256, p.id AS person_id, p.name AS person_name
 """
+# Of photos as they are: nearly all faces, which PostgreSQL would not guess of an equality (it took them for one row).
 FACES = """
-    face_instances f JOIN image_assets a ON a.id = f.asset_id AND a.content_sha256 = f.content_sha256
+    face_instances f JOIN image_assets a ON a.id = f.asset_id AND coalesce(a.content_sha256 = f.content_sha256, false)
     LEFT JOIN persons p ON p.id = f.person_id
 """
 SHOWN = f"f.model_id = :model_id AND {INSIDE}"

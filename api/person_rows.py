@@ -19,7 +19,9 @@ class Person(Out):
     faces: Annotated[int, Field(description="Those in photos whose files are gone included.")]
     photos: int
     suggestions: Annotated[int, Field(description="Faces that may be this person's, and wait for a yes or a no.")]
-    cover: Annotated[FaceThumbnail | None, Field(description="The face chosen for it, else the best one.")]
+    cover: Annotated[
+        FaceThumbnail | None, Field(description="The chosen face, else the best, of a photo that is there.")
+    ]
     created_at: datetime
 
 
@@ -44,9 +46,8 @@ READ = f"""
     ) waiting
     LEFT JOIN LATERAL (
         SELECT f.id, f.content_sha256, f.box_left, f.box_top, f.box_right, f.box_bottom
-        FROM {FACES} WHERE f.person_id = page.person_id AND {SHOWN}
-        ORDER BY f.id IS NOT DISTINCT FROM page.cover_face_id DESC, a.missing_since IS NULL DESC, f.quality DESC, f.id
-        LIMIT 1
+        FROM {FACES} WHERE f.person_id = page.person_id AND a.missing_since IS NULL AND {SHOWN}
+        ORDER BY f.id IS NOT DISTINCT FROM page.cover_face_id DESC, f.quality DESC, f.id LIMIT 1
     ) cover ON true
     ORDER BY page.faces DESC, page.person_id
 """
