@@ -313,7 +313,7 @@ class Doer:
         return [pending[number % len(pending)]] if pending else []
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(DOINGS, min_size=1, max_size=7))
 def test_any_sequence_undone_in_reverse_leaves_everything_as_before(engine: sa.Engine, doings: list[Any]) -> None:
     forget_all(engine)

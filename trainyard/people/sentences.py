@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
 OF_FACES = frozenset({"assign", "unassign", "ignore", "accept", "reject"})
 
 
