@@ -13,6 +13,7 @@ from rich.table import Table
 from trainyard.lifecycle import ENDED
 from trainyard.progress import PhaseProgress
 from trainyard.progress import Progress as SessionProgress
+from trainyard.sessions import ALL_PHOTOS
 from trainyard.settings import Settings
 
 PHASE_TITLES = {"training": "Embeddings", "faceDetection": "Faces", "clustering": "People"}
@@ -52,7 +53,7 @@ class Display:
         self.quiet = quiet
 
     def starting(self, settings: Settings, root: str) -> None:
-        self.say(f"Trainyard: {root}")
+        self.say(f"Trainyard: {'all photos' if root == ALL_PHOTOS else root}")
         if settings.untrained:
             self.console.print(UNTRAINED, style="bold yellow")
 

@@ -53,7 +53,7 @@ def forget(
     if as_json:
         typer.echo(json.dumps(asdict(erased)))
     else:
-        typer.echo(f"{_counts(erased)} removed. {then}")
+        typer.echo(f"{counts(erased)} removed. {then}")
 
 
 def _photos(stores: "Stores", path: Path, yes: bool) -> "Erased":
@@ -64,7 +64,7 @@ def _photos(stores: "Stores", path: Path, yes: bool) -> "Erased":
     if count == 0:
         typer.echo(f"No photo is known at or below {_shown(path)}.", err=True)
     else:
-        _ask(f"{count:,} photos at or below {_shown(path)}, with their faces,", yes)
+        ask(f"{count:,} photos at or below {_shown(path)}, with their faces,", yes)
     with _progress(count) as progress:
         return erase_photos(stores, which, progress)
 
@@ -78,25 +78,25 @@ def _person(stores: "Stores", person_id: int, yes: bool) -> "Erased":
     name = sa.select(persons.c.name).where(persons.c.id == person_id)
     found = stores.database.transact(lambda connection: connection.execute(name).scalar_one_or_none())
     if found is not None:
-        _ask(f"{found} (person {person_id}), with all their faces,", yes)
+        ask(f"{found} (person {person_id}), with all their faces,", yes)
     return erase_person(stores, person_id)
 
 
 def _faces(stores: "Stores", yes: bool) -> "Erased":
-    from trainyard.erasure import erase_faces
+    from trainyard.collection_erasure import erase_faces
 
-    _ask("All faces, groups and persons", yes)
+    ask("All faces, groups and persons", yes)
     return erase_faces(stores)
 
 
 def _everything(stores: "Stores", yes: bool) -> "Erased":
-    from trainyard.erasure import erase_all
+    from trainyard.collection_erasure import erase_all
 
-    _ask("Everything that is known of photos, faces, persons and sessions", yes)
+    ask("Everything that is known of photos, faces, persons and sessions", yes)
     return erase_all(stores)
 
 
-def _ask(what: str, yes: bool) -> None:
+def ask(what: str, yes: bool) -> None:
     """Have somebody at the terminal confirm; exit 2 where nobody can be asked."""
     if yes:
         return
@@ -106,7 +106,7 @@ def _ask(what: str, yes: bool) -> None:
     typer.confirm(f"{what} will be removed for good, and cannot be brought back. Go on?", abort=True, err=True)
 
 
-def _counts(erased: "Erased") -> str:
+def counts(erased: "Erased") -> str:
     parts = [f"{count:,} {name}" for name, count in asdict(erased).items()]
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cli.models_switch import forget, switch
 from trainyard.settings import load_settings
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 ModelName = Literal["clip", "insightface"]
 DataDirOption = Annotated[Path | None, typer.Option(help="Models are kept in its folder `models`.")]
 
-app = typer.Typer(help="List and download the networks' weights.", no_args_is_help=True)
+app = typer.Typer(help="List and download the networks' weights; switch to another one's faces.", no_args_is_help=True)
+app.command("switch")(switch)
+app.command("forget")(forget)
 
 
 @app.command("list")

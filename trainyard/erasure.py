@@ -1,4 +1,4 @@
-"""Forgetting for good: a person, all faces or everything, out of rows, vectors and thumbnails. Files stay.
+"""Forgetting for good, out of rows, vectors and thumbnails: a person, and what all erasures have in common. Files stay.
 
 Points and thumbnails go before the rows that say which there are, so that a kill on the way leaves nothing that the
 same call would not find again. Rows go in transactions during which no session begins.
@@ -15,19 +15,12 @@ import sqlalchemy as sa
 from trainyard import outbox, thumbnail_files
 from trainyard.active_sessions import check_idle, keep_idle
 from trainyard.erasure_rows import StoredFace, delete_person, faces_of_person
-from trainyard.outbox import enqueue_photos
 from trainyard.people.errors import NoSuchPerson
 from trainyard.stores import Stores
-from trainyard.tables import metadata, models
+from trainyard.tables import models
 from trainyard.vectors import VectorsUnavailable
 
 POINTS_PER_CALL = 1_000
-KEPT = frozenset({"installation", "controller_lease"})  # tables; settings are no rows at all
-OF_FACES = (
-    "face_suggestions", "person_prototypes", "face_instances", "face_scans", "face_clusters", "persons",
-    "people_change_suggestions", "people_change_faces", "people_changes",
-)  # fmt: skip
-
 
 # Of what is left to be told of one photo or person, the last: a thousand commits may have said the same.
 ONCE = sa.text("DELETE FROM outbox WHERE id NOT IN (SELECT max(id) FROM outbox GROUP BY asset_id, person_id)")
@@ -45,9 +38,6 @@ class Erased:
 
     def __add__(self, other: "Erased") -> "Erased":
         return Erased(*map(sum, zip(astuple(self), astuple(other), strict=True)))
-
-
-# A person
 
 
 def erase_person(stores: Stores, person_id: int) -> Erased:
@@ -89,62 +79,6 @@ def _delete_face_points(stores: Stores, faces: Sequence[StoredFace]) -> int:
             deleted += len(part) - len(stores.vectors.retrieve(collection, part).missing)
             stores.vectors.delete(collection, part)
     return deleted
-
-
-# All faces, and everything
-
-
-def erase_faces(stores: Stores) -> Erased:
-    """Erase faces, persons, groups and scans of all networks, and the collections. Raises SessionActive."""
-    stores.database.transact(lambda connection: check_idle(connection, stores, faces=True))
-    vectors = _delete_collections(stores, "face")
-    thumbnails = thumbnail_files.remove_all(stores.thumbnails, faces_only=True)
-
-    def work(connection: sa.Connection) -> tuple[int, int]:
-        keep_idle(connection, stores, faces=True)
-        counts = _count(connection, "face_instances"), _count(connection, "persons")
-        named = sa.text("SELECT DISTINCT asset_id FROM face_instances WHERE person_id IS NOT NULL")
-        enqueue_photos(connection, list(connection.scalars(named)))
-        connection.execute(sa.text("DELETE FROM outbox WHERE person_id IS NOT NULL"))
-        _truncate(connection, OF_FACES)
-        return counts
-
-    faces, persons = stores.database.transact(work)
-    tell_stores(stores)
-    return Erased(faces=faces, persons=persons, vectors=vectors, thumbnails=thumbnails)
-
-
-def erase_all(stores: Stores) -> Erased:
-    """Erase everything but the schema and the installation's id. Raises SessionActive."""
-    stores.database.transact(lambda connection: check_idle(connection, stores))
-    vectors = _delete_collections(stores)
-    thumbnails = thumbnail_files.remove_all(stores.thumbnails)
-
-    def work(connection: sa.Connection) -> tuple[int, int, int]:
-        keep_idle(connection, stores)
-        photos, faces, persons = (_count(connection, table) for table in ("image_assets", "face_instances", "persons"))
-        _truncate(connection, metadata.tables.keys() - KEPT)
-        return photos, faces, persons
-
-    photos, faces, persons = stores.database.transact(work)
-    return Erased(photos, faces, persons, vectors, thumbnails)
-
-
-def _delete_collections(stores: Stores, kind: str | None = None) -> int:
-    points = 0
-    for collection in collections_of(stores, kind):
-        points += stores.vectors.count(collection)
-        stores.vectors.delete_collection(collection)
-    return points
-
-
-def _truncate(connection: sa.Connection, tables: Collection[str]) -> None:
-    """Ids go on from where they were: what somebody has noted of one must not come to mean another."""
-    connection.execute(sa.text(f"TRUNCATE {', '.join(sorted(tables))} CONTINUE IDENTITY"))
-
-
-def _count(connection: sa.Connection, table: str) -> int:
-    return int(connection.execute(sa.text(f"SELECT count(*) FROM {table}")).scalar_one())
 
 
 def collections_of(stores: Stores, kind: str | None = None) -> list[str]:

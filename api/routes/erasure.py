@@ -6,7 +6,7 @@ from api.erased import Erased, erased_of, stores_of
 from api.image_rows import ImageId, read_row
 from api.problems import ANY_ROUTE, documented
 from api.services import Given
-from trainyard import erasure
+from trainyard import collection_erasure
 from trainyard.photo_erasure import erase_photos, one_photo
 
 router = APIRouter(prefix="/api/v1", tags=["erasure"], responses=ANY_ROUTE)
@@ -23,4 +23,4 @@ def erase_image(image_id: ImageId, services: Given) -> Erased:
 @router.delete("/faces", responses=documented(409))
 def erase_faces(services: Given) -> Erased:
     """All faces, groups and persons, of all networks. A later session that looks for faces finds them again."""
-    return erased_of(erasure.erase_faces(stores_of(services)))
+    return erased_of(collection_erasure.erase_faces(stores_of(services)))

@@ -161,13 +161,14 @@ def load_dlib(expect: ModelCard | None = None) -> DlibEngine:
     (Its import needs setuptools' pkg_resources.) With `expect`, exactly that model or ModelMissing, which is
     raised too when the package is absent.
     """
-    files = [_package_folder() / name for name in (LANDMARKS_FILE, DESCRIPTOR_FILE)]
+    files = [find_weights() / name for name in (LANDMARKS_FILE, DESCRIPTOR_FILE)]
     card = _card(files)
     require_card(card, expect)
     return DlibEngine(files[0], files[1], card)
 
 
-def _package_folder() -> Path:
+def find_weights() -> Path:
+    """The folder of the weights. Raises ModelMissing."""
     spec = importlib.util.find_spec("face_recognition_models")
     if spec is None or spec.origin is None or importlib.util.find_spec("dlib") is None:
         message = "dlib's face models are missing: pip install dlib-bin face_recognition_models"
