@@ -48,7 +48,7 @@ def suggest(server: Served, who: int, name: str) -> int:
     server.run.rows(
         """
         INSERT INTO face_suggestions (face_id, person_id, similarity)
-        SELECT id, :person_id, 0.9 - 0.01 * number FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS f (id, number)
+        SELECT id, :person_id, 0.91 - 0.01 * number FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS f (id, number)
         RETURNING face_id
         """,
         person_id=person_id,
