@@ -16,9 +16,11 @@ from trainyard.vector_filters import AllOf, Between, Where
 
 # Of an asset `a`: pictures that can be had.
 PICTURE = "a.missing_since IS NULL AND a.broken_code IS NULL"
-WITH_FACE_OF = """EXISTS (
-    SELECT FROM face_instances f WHERE f.person_id = :person_{0} AND f.asset_id = a.id
-        AND f.content_sha256 = a.content_sha256 AND f.model_id = :face_model_id
+# The persons' faces are gone through once, not those of each photo.
+WITH_FACES_OF = """(a.id, a.content_sha256) IN (
+    SELECT f.asset_id, f.content_sha256 FROM face_instances f
+    WHERE f.person_id = ANY(:persons) AND f.model_id = :face_model_id
+    GROUP BY f.asset_id, f.content_sha256 HAVING count(DISTINCT f.person_id) = cardinality(:persons)
 )"""
 
 
@@ -71,8 +73,8 @@ def condition(connection: sa.Connection, filters: Filters, roots: Sequence[str])
     if filters.persons:
         model = active_face_model(connection)
         parameters["face_model_id"] = model.id if model else None
-        parts += [WITH_FACE_OF.format(number) for number, _ in enumerate(filters.persons)]
-        parameters |= {f"person_{number}": person for number, person in enumerate(filters.persons)}
+        parameters["persons"] = list(filters.persons)
+        parts.append(WITH_FACES_OF)
     return Condition(" AND ".join(parts), parameters)
 
 
