@@ -339,6 +339,7 @@ def test_without_tokens_everybody_is_operator_and_nobody_need_sign_in(unguarded:
         "imageRoots": [str(folder.resolve())],
         "faceEngine": "auto",
         "untrained": True,
+        "textSearch": False,
     }
     answer = unguarded.client.post(SIGN_IN, json={"token": "whatever"})
     assert answer.status_code == 204
