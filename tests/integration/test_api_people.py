@@ -5,6 +5,7 @@ The real server, workers, decoders and stores; only the two networks are fakes, 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+import api.server
 from api.follow_up import FollowUp
 from tests import libraries
 from tests.local_runs import data_directory, wait_until
@@ -35,8 +37,7 @@ def root(tmp_path: Path) -> Path:
 def serving(root: Path, quiet_seconds: float) -> Iterator[Served]:
     """Unknown faces are gone over again so long after the last change."""
     with pytest.MonkeyPatch.context() as patch, data_directory() as data_dir:
-        waits = {"poll_seconds": 0.2, "quiet_seconds": quiet_seconds}
-        patch.setattr(FollowUp.__init__, "__kwdefaults__", waits)
+        patch.setattr(api.server, "FollowUp", partial(FollowUp, poll_seconds=0.2, quiet_seconds=quiet_seconds))
         with served(data_dir, root) as server:
             yield server
 
