@@ -1,6 +1,7 @@
 // Where somebody was on each page of their history, so that Back leads there and not to the top.
 
 const SETTLED_MS = 150;
+const LONGEST_MS = 10_000; // that what had the focus is waited for
 
 /** Have the history's entries remember how far they were scrolled, and the link that had the focus. */
 export function rememberPlaces() {
@@ -20,9 +21,23 @@ export async function restorePlace(shown, signal) {
   await shown;
   if (signal.aborted || (!y && !focus)) return;
   scrollTo(0, y);
-  requestAnimationFrame(() => requestAnimationFrame(() => {
-    if (!signal.aborted && focus) document.querySelector(linkTo(focus))?.focus({ preventScroll: true });
-  }));
+  if (focus) focusWhenThere(focus, signal);
+}
+
+// What is scrolled to may be read only now. Whoever has gone on meanwhile is left alone.
+function focusWhenThere(address, signal) {
+  const main = document.getElementById("main");
+  const look = () => {
+    const link = main.querySelector(`a[href="${CSS.escape(address)}"]`);
+    const isFree = [main, document.body].includes(document.activeElement);
+    if (link && isFree) link.focus({ preventScroll: true });
+    if (link || !isFree) observer.disconnect();
+  };
+  const observer = new MutationObserver(look);
+  observer.observe(main, { childList: true, subtree: true });
+  signal.addEventListener("abort", () => observer.disconnect());
+  setTimeout(() => observer.disconnect(), LONGEST_MS);
+  look();
 }
 
 /** Write down where this entry of the history is now, before another takes its place. */
@@ -30,5 +45,3 @@ export function rememberPlace() {
   const link = document.activeElement?.closest("main a[href]");
   history.replaceState({ ...history.state, y: scrollY, focus: link?.getAttribute("href") ?? null }, "");
 }
-
-const linkTo = (address) => `main a[href="${CSS.escape(address)}"]`;

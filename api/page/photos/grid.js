@@ -49,7 +49,7 @@ export function photoGrid({ list, tile, label, signal, onTrouble, onSight = () =
     const item = list.item(at);
     const known = places.get(at);
     if (known && known.item === item) return;
-    const place = known ?? { node: element("li", {}) };
+    const place = known ?? { node: element("li", { tabindex: "-1" }) }; // it may have the focus before it is read
     place.item = item;
     const hadFocus = place.node.contains(document.activeElement);
     place.node.setAttribute("aria-setsize", String(state.shown));
