@@ -36,7 +36,11 @@ class Turns:
         return next((one for one in others if _clusters(one) or one.id < session.id), None)
 
     def _works_before(self, session: SessionView) -> SessionView | None:
-        others = (one for one in self.overlapping(session) if one.id != session.id)
+        """What only assigns opens no photo and finds no face: it takes turns with its like alone.
+
+        So a name is followed at once, though a session may be at its folders for days.
+        """
+        others = (one for one in self.overlapping(session) if one.id != session.id and one.assign == session.assign)
         return next((one for one in others if _precedes(one, session)), None)
 
     def overlapping(self, session: SessionView) -> Iterator[SessionView]:

@@ -35,6 +35,8 @@ NOTICE_DEAD_CLIENT = """
            set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '60s', false),
            set_config('idle_in_transaction_session_timeout', '5min', false)
 """
+DEADLOCK = "40P01"  # of two transactions that waited for each other this one was chosen to give way
+MOST_DEADLOCKS = 4  # in a row, each found after a second
 IDLE_TOO_LONG = "25P03"  # the server ended a session that did nothing in its transaction, as after a machine's sleep
 
 T = TypeVar("T")
@@ -95,6 +97,16 @@ class Database:
             return self._ride_out(work, error)
 
     def _once(self, work: Callable[[sa.Connection], T]) -> T:
+        """Again, too, when it was the one that PostgreSQL chose to end a deadlock: the other has gone on by then."""
+        for _ in range(MOST_DEADLOCKS):
+            try:
+                return self._attempt(work)
+            except sa.exc.OperationalError as error:
+                if _state(error) != DEADLOCK:
+                    raise
+        return self._attempt(work)
+
+    def _attempt(self, work: Callable[[sa.Connection], T]) -> T:
         try:
             with self.engine.begin() as connection:
                 return work(connection)

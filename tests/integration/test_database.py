@@ -2,8 +2,11 @@
 
 import os
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -59,6 +62,26 @@ def test_a_transaction_that_the_server_gave_up_is_done_again(database: Database)
         return connection.execute(sa.text("SELECT 1")).scalar_one()
 
     assert database.transact(work) == 1
+
+
+def test_of_two_transactions_that_wait_for_each_other_the_one_that_gave_way_is_done_again(database: Database) -> None:
+    both_hold_one = threading.Barrier(2)
+    tries: list[str] = []
+
+    def lock(connection: sa.Connection, first: int, second: int) -> str:
+        for number in (first, second):
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(number)))
+            if number == first and len(tries) < 2:
+                tries.append(f"{first} first")
+                both_hold_one.wait(60)
+        tries.append("done")
+        return f"{first}, {second}"
+
+    with ThreadPoolExecutor() as threads:
+        one = threads.submit(database.transact, partial(lock, first=1, second=2))
+        other = threads.submit(database.transact, partial(lock, first=2, second=1))
+        assert (one.result(), other.result()) == ("1, 2", "2, 1")
+    assert sorted(tries) == ["1 first", "2 first", "done", "done"]
 
 
 def test_a_copy_that_the_server_gave_up_is_a_lost_connection(module_database_url: str) -> None:

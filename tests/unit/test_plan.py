@@ -346,10 +346,17 @@ ASSIGNED = job("assign", "succeeded")
     situation("to be paused", assigning(pending("assign"), requested="pause"), [], Pause(1, "assign")),
     situation("to be cancelled", assigning(pending("assign"), requested="cancel"), [], Cancel(1)),
     situation(
-        "about all photos, behind a session of some",
-        [session(running("embed")), assigning(pending("assign"), id=2, root_path="/")],
+        "about all photos, beside a session of some, which it neither waits for nor holds up",
+        [session(running("embed")), assigning(pending("assign"), id=2, root_path="/"), session(id=3, root_path="/b")],
         [job("embed")],
-        Wait(2, ("Queued", "Session 1 works on the same folders (/photos) first.")),
+        *begun(2, "assign"),
+        *begun(3, "discover"),
+    ),
+    situation(
+        "behind its like",
+        [assigning(running("assign"), root_path="/"), assigning(pending("assign"), id=2, root_path="/")],
+        [job("assign")],
+        Wait(2, ("Queued", "Session 1 works on the same folders (/) first.")),
     ),
     situation(
         "about all photos, beside one that groups",
