@@ -1,10 +1,13 @@
 """The step discover: find the photos, see which are known and unchanged, and list the work of later steps."""
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -13,15 +16,16 @@ from jobs.categories import leave_word_of_category
 from jobs.context import Context, Session, read_session
 from jobs.face_rows import SCAN_OF_PHOTO, count_unclustered, scan_parameters
 from jobs.lost_points import forget_lost_points
+from jobs.moved import Move, carry_people_to_copies, find_moves, follow_moves
 from jobs.networks import Resolved, resolve
 from jobs.outages import StorageUnavailable, check_root, is_there, ride_out
 from jobs.outcomes import ComeBackLater, WrongConfiguration
 from jobs.subdirectories import SubdirectoryCounts
 from jobs.telling import tell_stores
-from jobs.walk import FoundFile, Walk
+from jobs.walk import FoundFile, Walk, display_text
 from trainyard import shards
 from trainyard.folders import RootUnusable, path_range, selected_folders
-from trainyard.shards import Shard
+from trainyard.shards import Overtaken, Shard
 from trainyard.tables import training_sessions
 
 FILES_PER_COMMIT = 5_000
@@ -46,16 +50,18 @@ def _search(context: Context, session: Session, shard: Shard) -> None:
         walk = _walk(context, session)
         shard = _collect(context, session, shard, walk, resolving, subdirectories)
         resolved = resolving.result()
+    moves = find_moves(context, session.id, shard, walk)
     _check_mounts(context, shard, walk)
     forget_lost_points(context, shard, resolved)
-    context.database.transact(lambda connection: _write_assets(connection, session, shard))
-    tell_stores(context, shard)
+    context.database.transact(lambda connection: _write_assets(connection, session, shard, moves))
 
     def settle(connection: sa.Connection) -> None:
-        _settle(connection, session, shard, resolved, walk)
+        _settle(connection, session, shard, resolved, walk, moves)
         subdirectories.store(connection)
 
     context.database.transact(settle)
+    with suppress(ComeBackLater, Overtaken):  # the photos are counted; what is left to tell is told by others
+        tell_stores(context, shard)
 
 
 def _walk(context: Context, session: Session) -> Walk:
@@ -128,18 +134,14 @@ def _copy(connection: sa.Connection, session_id: int, chunk: list[FoundFile]) ->
             copy.write_row((session_id, found.path, display_text(found.path), found.size_bytes, found.mtime_ns))
 
 
-def display_text(path: bytes) -> str:
-    """A path as text; bytes that are not UTF-8 are shown as \\xNN."""
-    return path.decode("utf-8", "backslashreplace")
-
-
 # From files to rows
 
 
 ASSETS = sa.text("""
     INSERT INTO image_assets (path, path_sha256, path_text, category_id)
     SELECT path, sha256(path), path_text, CAST(:category_id AS integer)
-    FROM discovered_files WHERE session_id = :session_id ORDER BY path
+    FROM discovered_files WHERE session_id = :session_id AND (path = ANY(CAST(:moved AS bytea[]))) = :of_moved
+    ORDER BY path
     ON CONFLICT (path_sha256) DO UPDATE
     SET missing_since = NULL, category_id = coalesce(excluded.category_id, image_assets.category_id)
     WHERE image_assets.missing_since IS NOT NULL
@@ -182,22 +184,32 @@ LOST = """
 """
 
 
-def _write_assets(connection: sa.Connection, session: Session, shard: Shard) -> None:
-    """The files found as assets, which carry the session's category if it names one."""
+def _write_assets(connection: sa.Connection, session: Session, shard: Shard, moves: Sequence[Move]) -> None:
+    """The files found as assets, which carry the session's category if it names one; those that moved come later."""
     shards.beat(connection, shard)
-    connection.execute(sa.text("ANALYZE discovered_files"))
     if session.category_id is not None:
         leave_word_of_category(connection, session.id, session.category_id)
-    connection.execute(ASSETS, {"session_id": session.id, "category_id": session.category_id})
+    connection.execute(ASSETS, _assets(session, moves, of_moved=False))
 
 
-def _settle(connection: sa.Connection, session: Session, shard: Shard, resolved: Resolved, walk: Walk) -> None:
-    """One transaction from the files found to the jobs of later steps and the session's totals."""
+def _assets(session: Session, moves: Sequence[Move], *, of_moved: bool) -> dict[str, Any]:
+    """Parameters of ASSETS: the files that are photos moved there, or all others."""
+    moved = [move.new.path for move in moves]
+    return {"session_id": session.id, "category_id": session.category_id, "moved": moved, "of_moved": of_moved}
+
+
+def _settle(
+    connection: sa.Connection, session: Session, shard: Shard, resolved: Resolved, walk: Walk, moves: Sequence[Move]
+) -> None:
+    """One transaction from the files found to the photos, the jobs of later steps and the session's totals."""
     shards.beat(connection, shard)
     if shards.is_finished(connection, shard):  # committed before, and the answer lost
         return
     here = {"session_id": session.id}
     _check_complete(connection, session, shard)
+    moved = follow_moves(connection, moves)
+    if moves:
+        connection.execute(ASSETS, _assets(session, moves, of_moved=True))
     connection.execute(sa.text("DELETE FROM training_jobs WHERE session_id = :session_id"), here)
     assert resolved.clip is not None
     counts = {"embed": connection.execute(EMBED_JOBS, {**here, "clip_id": resolved.clip["id"]}).rowcount}
@@ -208,7 +220,10 @@ def _settle(connection: sa.Connection, session: Session, shard: Shard, resolved:
         counts["unclustered"] = count_unclustered(connection, resolved.face["id"])
     counts["broken"] = connection.execute(BROKEN, here).scalar_one()
     counts["unreadable"] = len(walk.unreadable)
+    counts["moved"] = moved
     counts |= _mark_missing(connection, session, walk)
+    if counts["missing"]:
+        carry_people_to_copies(connection)
     connection.execute(
         sa.update(training_sessions)
         .where(training_sessions.c.id == session.id)

@@ -16,6 +16,11 @@ class FoundFile:
     mtime_ns: int
 
 
+def display_text(path: bytes) -> str:
+    """A path as text; bytes that are not UTF-8 are shown as \\xNN."""
+    return path.decode("utf-8", "backslashreplace")
+
+
 @dataclass
 class Walk:
     """One walk; iterate it once. `skipped` counts files passed over by extension, links and unreadable folders.

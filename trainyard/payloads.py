@@ -23,7 +23,7 @@ class Point(NamedTuple):
 
 
 IMAGES = sa.text("""
-    SELECT a.id, a.category_id, a.taken_at, e.content_sha256, m.collection, m.dimension, m.weights_sha256,
+    SELECT a.id, a.path_text, a.category_id, a.taken_at, e.content_sha256, m.collection, m.dimension, m.weights_sha256,
            ARRAY(SELECT DISTINCT f.person_id FROM face_instances f
                  WHERE f.asset_id = a.id AND f.model_id = :face_model AND f.person_id IS NOT NULL
                  ORDER BY f.person_id) AS person_ids
@@ -69,6 +69,7 @@ def read_payloads(connection: sa.Connection, asset_ids: Collection[int]) -> dict
     for row in connection.execute(IMAGES, asked):
         point = Point(_points_of(row), image_point(row.id, row.content_sha256, row.weights_sha256))
         payloads[point] = {
+            "path": row.path_text,  # a photo may have been moved
             "category_id": row.category_id,
             "taken_at": time_text(row.taken_at),
             "person_ids": row.person_ids,

@@ -3,8 +3,11 @@
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
+from io import FileIO
 from typing import Final
 
 from trainyard.photo_errors import PhotoError, PhotoErrorCode
@@ -53,22 +56,35 @@ def read_photo_file(path: bytes) -> PhotoFile:
     Raises PhotoError (not_found, unreadable, too_large) for what is wrong with this file, OSError for what is
     wrong with the system.
     """
+    with _telling_whose_fault_it_is(), _opened(path) as file:
+        mtime_ns = os.fstat(file.fileno()).st_mtime_ns
+        content = file.readall() or b""
+    return PhotoFile(content, sha256(content).digest(), mtime_ns)
+
+
+def photo_file_sha256(path: bytes) -> bytes:
+    """The digest (32 bytes) of that file, which is never held in memory whole. Raises as `read_photo_file`."""
+    with _telling_whose_fault_it_is(), _opened(path) as file:
+        return file_digest(file, "sha256").digest()
+
+
+@contextmanager
+def _telling_whose_fault_it_is() -> Iterator[None]:
     try:
-        return _read(path)
+        yield
     except OSError as error:
         if error.errno not in _FILE_ERRORS:
             raise
         raise PhotoError(*_FILE_ERRORS[error.errno]) from error
 
 
-def _read(path: bytes) -> PhotoFile:
+@contextmanager
+def _opened(path: bytes) -> Iterator[FileIO]:
     # Without O_NONBLOCK opening a pipe would wait for a writer for ever; regular files ignore the flag.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with open(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
-        _refuse_what_is_no_photo(status)
-        content = file.readall() or b""
-    return PhotoFile(content, sha256(content).digest(), status.st_mtime_ns)
+        _refuse_what_is_no_photo(os.fstat(descriptor))
+        yield file
 
 
 def _refuse_what_is_no_photo(status: os.stat_result) -> None:

@@ -10,6 +10,12 @@ import sqlalchemy as sa
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom, as shares of the photo's sides
 
+# Everybody locks persons first, then faces: trainyard/people/locks.py says so.
+HOLD = sa.text("""
+    SELECT id FROM persons
+    WHERE deleted_at IS NULL AND id IN (SELECT person_id FROM face_instances WHERE asset_id = ANY(:assets))
+    ORDER BY id FOR SHARE
+""")
 LOCK = sa.text("SELECT id FROM face_instances WHERE asset_id = ANY(:assets) ORDER BY id FOR UPDATE")
 
 # A person who was deleted has no faces, whatever a network that is not active still says.
@@ -49,6 +55,11 @@ class Said:
         return replace(self, person_id=None, assigned_by=None, similarity=None, ignored_at=None, refused=refused)
 
     @property
+    def is_peoples(self) -> bool:
+        """Whether somebody said any of it: named, ignored or refused."""
+        return self.assigned_by == "person" or self.ignored_at is not None or bool(self.refused)
+
+    @property
     def by_people(self) -> int | None:
         """The person that somebody named."""
         return self.person_id if self.assigned_by == "person" else None
@@ -73,10 +84,11 @@ class KnownFace:
 def read_known(connection: sa.Connection, asset_ids: Collection[int], *, lock: bool) -> list[KnownFace]:
     """The faces of these photos, by whichever network, each photo's in order.
 
-    With `lock` nobody changes what is said of them until this transaction ends.
+    With `lock` nobody changes what is said of them, nor the persons they are, until this transaction ends.
     """
     assets = {"assets": sorted(set(asset_ids))}
     if lock:
+        connection.execute(HOLD, assets)
         connection.execute(LOCK, assets)  # by itself: a row that was waited for is joined with what was read before
     return [_known(row) for row in connection.execute(READ, assets)]
 

@@ -47,7 +47,7 @@ def carry_over(connection: sa.Connection, asset_ids: Sequence[int], model_id: in
     """Have this network's faces of these photos say what was said of the same faces as other networks found them.
 
     What is said of the active network's faces outdoes what these say; what is said of any other's is taken only where
-    these say nothing. Returns {this network's face: the other's}.
+    nobody but the engine said anything of these. Returns {this network's face: the other's}.
     """
     taken: dict[UUID, UUID] = {}
     active = active_face_model(connection)
@@ -63,16 +63,21 @@ def carry_over(connection: sa.Connection, asset_ids: Sequence[int], model_id: in
 
 
 def carry_to_copies(connection: sa.Connection, copies: Mapping[int, int]) -> None:
-    """Have faces of which nothing is said say what is said of those of another photo with the same content.
+    """Have faces of which nobody said anything say what is said of those of another photo with the same content.
 
-    `copies` has the photo to carry to by the one to carry from.
+    `copies` has the photo to carry from by the one to carry to.
     """
     known = read_known(connection, [*copies, *copies.values()], lock=True)
     for model_id in sorted({face.model_id for face in known}):
         faces = [face for face in known if face.model_id == model_id]
-        own = [face for face in faces if face.asset_id in copies.values()]
-        others = [replace(face, asset_id=copies[face.asset_id]) for face in faces if face.asset_id in copies]
-        _say_after(connection, own, known_before(own, others, [model_id]), set())
+        own = [face for face in faces if face.asset_id in copies]
+        others = [
+            replace(face, asset_id=copy)
+            for copy, original in copies.items()
+            for face in faces
+            if face.asset_id == original
+        ]
+        _say_after(connection, own, _of_same_content(own, known_before(own, others, [model_id])), set())
 
 
 def _of_same_content(own: Iterable[KnownFace], before: Mapping[UUID, KnownFace]) -> dict[UUID, KnownFace]:
@@ -87,7 +92,7 @@ def _say_after(
     changed: list[tuple[KnownFace, Said]] = []
     for face in own:
         source = before.get(face.id)
-        if source is not None and (source.model_id in outdone_by or face.said == NOTHING):
+        if source is not None and (source.model_id in outdone_by or _gives_way(face.said, source.said)):
             said = face.said.after(source.said)
             changed += [(face, said)] if said != face.said else []
     if not changed:
@@ -96,6 +101,11 @@ def _say_after(
     enqueue_photos(connection, {face.asset_id for face, said in changed if said.person_id != face.said.person_id})
     persons = {who for face, said in changed for who in (face.said.by_people, said.by_people) if who is not None}
     enqueue_persons(connection, persons)
+
+
+def _gives_way(said: Said, to: Said) -> bool:
+    """Whether nobody but the engine has spoken here, and somebody there, or not even the engine here."""
+    return said == NOTHING or (to.is_peoples and not said.is_peoples)
 
 
 def say(connection: sa.Connection, said: Mapping[UUID, Said]) -> None:
