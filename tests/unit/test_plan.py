@@ -354,7 +354,7 @@ ASSIGNED = job("assign", "succeeded")
     ),
     situation(
         "behind its like",
-        [assigning(running("assign"), root_path="/"), assigning(pending("assign"), id=2, root_path="/")],
+        [assigning(running("assign"), root_path="/", started=True), assigning(pending("assign"), id=2, root_path="/")],
         [job("assign")],
         Wait(2, ("Queued", "Session 1 works on the same folders (/) first.")),
     ),
