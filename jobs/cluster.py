@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,8 +16,7 @@ from jobs.context import Context, read_session
 from jobs.engines import FaceThresholds
 from jobs.group_rows import LEAST_QUALITY, Faces, store_groups
 from jobs.outages import ride_out
-from jobs.outcomes import ComeBackLater
-from jobs.telling import tell_stores
+from jobs.telling import tell_what_is_left
 from trainyard import shards
 from trainyard.shards import Overtaken, Shard
 from trainyard.vectors import VectorsUnavailable
@@ -60,8 +59,7 @@ def run(context: Context, shard: Shard) -> None:
         labels = _group(faces, vectors, FaceThresholds(**model["thresholds"]), beat)
     context.check_stop()
     context.database.transact(lambda connection: store_groups(connection, shard, model["id"], faces, labels))
-    with suppress(ComeBackLater, Overtaken):  # the groups are there; what is left to tell is told by others
-        tell_stores(context, shard)
+    tell_what_is_left(context, shard)
 
 
 def _read_faces(connection: sa.Connection, model: Mapping[str, Any]) -> Faces:

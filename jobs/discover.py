@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -21,11 +20,11 @@ from jobs.networks import Resolved, resolve
 from jobs.outages import StorageUnavailable, check_root, is_there, ride_out
 from jobs.outcomes import ComeBackLater, WrongConfiguration
 from jobs.subdirectories import SubdirectoryCounts
-from jobs.telling import tell_stores
+from jobs.telling import tell_what_is_left
 from jobs.walk import FoundFile, Walk, display_text
 from trainyard import shards
 from trainyard.folders import RootUnusable, path_range, selected_folders
-from trainyard.shards import Overtaken, Shard
+from trainyard.shards import Shard
 from trainyard.tables import training_sessions
 
 FILES_PER_COMMIT = 5_000
@@ -60,8 +59,7 @@ def _search(context: Context, session: Session, shard: Shard) -> None:
         subdirectories.store(connection)
 
     context.database.transact(settle)
-    with suppress(ComeBackLater, Overtaken):  # the photos are counted; what is left to tell is told by others
-        tell_stores(context, shard)
+    tell_what_is_left(context, shard)
 
 
 def _walk(context: Context, session: Session) -> Walk:

@@ -10,6 +10,7 @@ from jobs.context import Context
 from jobs.engines.devices import DeviceMissing
 from jobs.engines.weights import ModelMissing
 from jobs.outcomes import ComeBackLater, WrongConfiguration
+from jobs.telling import tell_what_is_left
 from trainyard import shards
 from trainyard.database import DatabaseUnavailable
 from trainyard.shards import Shard, ShardKey
@@ -35,7 +36,9 @@ def run_shard(context: Context, key: ShardKey) -> None:
     context.check_stop()
     try:
         shard = context.database.transact(lambda connection: shards.claim(connection, key, context.worker))
-        if not shard.finished:
+        if shard.finished:
+            tell_what_is_left(context, shard)  # by a worker that died then
+        else:
             RUN[key.step](context, shard)
     except DatabaseUnavailable as error:
         raise ComeBackLater(str(error)) from error

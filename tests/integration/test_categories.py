@@ -8,19 +8,22 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from jobs import categories, discover
+from jobs import discover, telling
 from local.sessions import begin
 from tests import libraries
 from tests.engines import CLIP_DIMENSION
 from tests.hand_jobs import HandJobs
 from tests.local_runs import Run, data_directory, running
+from trainyard import outbox, payloads
 from trainyard.lifecycle import ENDED
 from trainyard.sessions import NewSession
 from trainyard.summary import read_summary
@@ -97,7 +100,7 @@ def test_a_session_without_a_category_changes_none_and_asks_for_none(
 ) -> None:
     run_in(run, photos, "Holiday")
     asked: list[object] = []
-    monkeypatch.setattr(discover, "follow_categories", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(discover, "leave_word_of_category", lambda *arguments: asked.append(arguments))
     run_in(run, photos, None)
     assert by_row(run, photos) == by_search(run, photos) == {"Holiday": PHOTOS}
     assert asked == []
@@ -126,21 +129,21 @@ def test_points_of_every_model_follow(photos: Path) -> None:
         assert by_search(run, photos) == by_search(run, photos, "images-another") == {"Holiday": PHOTOS}
 
 
-def test_more_photos_than_a_page_are_all_told(run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(categories, "POINTS_PER_PAGE", 5)
+def test_more_photos_than_are_told_at_once_are_all_told(
+    run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling.outbox, "drain", partial(outbox.drain, limit=5))
     run_in(run, photos, "Garden")
     run_in(run, photos, "Holiday")
     assert by_search(run, photos) == {"Holiday": PHOTOS}
 
 
-def test_points_that_have_the_category_are_not_told_again(
-    run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_points_that_have_the_category_are_not_told_again(run: Run, photos: Path) -> None:
     run_in(run, photos, "Holiday")
-    told: list[object] = []
-    monkeypatch.setattr(categories, "_tell", lambda context, page: told.append(page))
+    words = "SELECT last_value FROM outbox_id_seq"
+    before = run.rows(words)
     run_in(run, photos, "Holiday")
-    assert told == []
+    assert run.rows(words) == before
 
 
 # Interruptions
@@ -174,16 +177,20 @@ def end(run: Run, jobs: HandJobs, session: int) -> None:
         jobs.work()
 
 
-@pytest.mark.parametrize("seam", ["_tell", "_note"])
+SEAMS = [(discover, "_settle"), (discover, "tell_what_is_left"), (payloads, "_tell"), (outbox, "_drain")]
+EACH_SEAM = pytest.mark.parametrize(("module", "seam"), SEAMS, ids=[seam for _, seam in SEAMS])
+
+
+@EACH_SEAM
 def test_a_death_between_rows_and_points_is_mended_by_the_next_worker(
-    photos: Path, monkeypatch: pytest.MonkeyPatch, seam: str
+    photos: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, seam: str
 ) -> None:
     with data_directory() as folder, Run(folder) as run:
         jobs = HandJobs(run)
         end(run, jobs, begin_in(run, photos, "Garden"))
         session = begin_in(run, photos, "Holiday")
         jobs.settle()
-        monkeypatch.setattr(categories, seam, die)
+        monkeypatch.setattr(module, seam, die)
         with pytest.raises(Killed):
             jobs.work()
         monkeypatch.undo()
@@ -192,23 +199,23 @@ def test_a_death_between_rows_and_points_is_mended_by_the_next_worker(
         assert by_search(run, photos) == {"Holiday": PHOTOS}
 
 
-@pytest.mark.parametrize("seam", ["_tell", "_note"])
-def test_a_death_in_a_session_that_is_given_up_is_mended_by_the_next_that_names_a_category(
-    photos: Path, monkeypatch: pytest.MonkeyPatch, seam: str
+@EACH_SEAM
+def test_a_death_in_a_session_that_is_given_up_is_mended_by_the_next_session(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, seam: str
 ) -> None:
     with data_directory() as folder, Run(folder) as run:
         jobs = HandJobs(run)
         end(run, jobs, begin_in(run, photos, "Garden"))
         given_up = begin_in(run, photos, "Holiday")
         jobs.settle()
-        monkeypatch.setattr(categories, seam, die)
+        monkeypatch.setattr(module, seam, die)
         with pytest.raises(Killed):
             jobs.work()
         monkeypatch.undo()
         run.ask(given_up, "cancel")
         jobs.settle()
         assert run.ended(given_up)["overallStatus"] == "cancelled"
-        end(run, jobs, begin_in(run, photos, "Holiday"))
+        end(run, jobs, begin_in(run, photos, None))
         assert by_row(run, photos) == by_search(run, photos) == {"Holiday": PHOTOS}
 
 
