@@ -1,9 +1,13 @@
 """A user who errs in nothing, and what it costs them to name a library in the product's own way.
 
 The largest group is named, the engine assigns what it now knows, and so on; when no group of two is left,
-suggestions are answered, and what then remains is named face by face. An action is one name given to a group or
-face, one merge (the same with the name of somebody who has one already), one yes or one no. A no takes a wrong face
-out of a group, takes back a wrong assignment, refuses a suggestion, or dismisses a group of which no person has half.
+suggestions are answered, and what then remains is named face by face. An action is one of these:
+
+- a name, given to a group or a face; a merge: the same, of somebody who has a name already. A face that the engine
+  gave to the wrong person is given to the right one so;
+- a yes to a suggestion;
+- a no: to a suggestion (the user knows who it is, and is not asked about that face again), to a face that does not
+  belong in a group just named, or to a whole group of which no person has half.
 """
 
 from dataclasses import dataclass, field
@@ -68,6 +72,7 @@ class _Album:
         self.by_user = np.zeros(count, bool)
         self.likeness = np.full((people, count), np.float32(_REFUSED))  # to each person's nearest prototype
         self.refused = np.zeros((people, count), bool)
+        self.asked = np.zeros(count, bool)  # and answered with no
         self.known = np.zeros(people, bool)
         self.suggested = np.empty((0, 2), np.int64)  # (face, person), the likeliest first
 
@@ -104,7 +109,7 @@ class _Album:
                 agreed.append(face)
             else:
                 self.actions.no += 1
-                self.refused[person, face] = True
+                self.refused[person, face] = self.asked[face] = True
         self.actions.yes += len(agreed)
         for person in np.unique(self.truth[agreed]):
             which = np.array(agreed)[self.truth[agreed] == person]
@@ -112,7 +117,7 @@ class _Album:
         self._forget_refused()
 
     def assign(self) -> None:
-        """What the engine does with the unknown faces; a wrong person is taken back at once."""
+        """What the engine does with the unknown faces; a face given to a wrong person is given to the right one."""
         unknown = np.flatnonzero(self.person < 0)
         known = np.flatnonzero(self.known)
         self.suggested = np.empty((0, 2), np.int64)
@@ -123,14 +128,12 @@ class _Album:
         person = known[np.argmax(likeness, axis=0)]
         sure = (best >= self.thresholds.assign) & (best - second >= self.thresholds.margin)
         right = sure & (person == self.truth[unknown])
-        wrong = sure & ~right
         self.person[unknown[right]] = person[right]
-        self.actions.no += int(wrong.sum())
-        self.refused[person[wrong], unknown[wrong]] = True
-        maybe = np.flatnonzero(~sure & (best >= self.thresholds.suggestion))
+        maybe = np.flatnonzero(~sure & (best >= self.thresholds.suggestion) & ~self.asked[unknown])
         maybe = maybe[np.argsort(-best[maybe], kind="stable")]
         self.suggested = np.column_stack((unknown[maybe], person[maybe]))
-        self._forget_refused()
+        for face in unknown[sure & ~right].tolist():
+            self._name(int(self.truth[face]), np.array([face]))
 
     def _name(self, person: int, which: NDArray[np.int64]) -> None:
         if self.known[person]:
