@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from cli.sessions import open_database
-from cli.stores import EXIT_USAGE, need_data_dir, on_servers, open_stores
+from cli.stores import EXIT_USAGE, is_held, need_data_dir, on_servers, open_stores
 from trainyard.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def switch(
         if reason := _nothing_to_do(database, engine, settings, look_at_weights=not servers):
             typer.echo(reason)
             return
-    if servers or _is_served(settings):
+    if servers or is_held(settings):  # what is asked for there, others do
         _only_ask(engine, data_dir)
     else:
         _run(engine, settings, data_dir, as_json=as_json)
@@ -74,17 +74,6 @@ def _same_weights(active: "FaceNetwork", settings: Settings) -> bool:
     from jobs.engines.insightface import find_models
 
     return active.engine != "insightface" or find_models(settings.models_path).name == active.name
-
-
-def _is_served(settings: Settings) -> bool:
-    """Whether `serve` or `run` holds the data directory: what is asked for, it does."""
-    from local.data_dir import DataDir, DataDirBusy
-
-    try:
-        with DataDir(settings.data_dir):
-            return False
-    except DataDirBusy:
-        return True
 
 
 def wish_of(engine: str) -> "NewSession":

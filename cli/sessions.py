@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from trainyard.settings import load_settings
+from trainyard.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -27,18 +27,19 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout.")]
 @contextmanager
 def open_database(data_dir: Path | None) -> "Iterator[Database]":
     """The running PostgreSQL of the data directory, or, where none runs, one started for this command."""
-    from local.data_dir import DataDir
-    from local.postgres import EmbeddedPostgres
     from trainyard.database import Database, migrate
 
     settings = load_settings(data_dir=data_dir)
     given = settings.database_url if data_dir is None else None  # a data directory that is named is meant
-    url = given or EmbeddedPostgres.url_of_running(settings.data_dir)
+    url = given or _running(settings)
     if url is not None:
         database = Database(url)
         yield database
         database.close()
         return
+    from local.data_dir import DataDir
+    from local.postgres import EmbeddedPostgres
+
     if not settings.data_dir.is_dir():
         typer.echo(f"There is no data directory {settings.data_dir}; `trainyard run PATH` makes it.", err=True)
         raise typer.Exit(2)
@@ -52,6 +53,12 @@ def open_database(data_dir: Path | None) -> "Iterator[Database]":
             database.close()
         finally:
             postgres.stop()
+
+
+def _running(settings: Settings) -> str | None:
+    from local.postgres import EmbeddedPostgres  # not in an image that has servers to talk to
+
+    return EmbeddedPostgres.url_of_running(settings.data_dir)
 
 
 def _with_session(data_dir: Path | None, session_id: int | None, work: "Callable[[sa.Connection, int], T]") -> T:

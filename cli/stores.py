@@ -1,7 +1,7 @@
 """Both stores for commands that change them: those that settings name, or a data directory's that nobody holds."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,18 +70,32 @@ def need_data_dir(settings: Settings) -> None:
 @contextmanager
 def open_stores_or_rows(data_dir: Path | None) -> "Iterator[tuple[Database, Stores | None]]":
     """Both stores, or the rows alone where `run` or `serve` holds the data directory and with it the vectors."""
-    from local.data_dir import DataDirBusy
-    from local.postgres import EmbeddedPostgres
+    settings = load_settings(data_dir=data_dir)
+    url = None if on_servers(settings, data_dir) else _running_elsewhere(settings)
+    if url is None:
+        with open_stores(data_dir) as stores:
+            yield stores.database, stores
+        return
     from trainyard.database import Database
 
-    with ExitStack() as opened:
-        stores: Stores | None = None
-        try:
-            stores = opened.enter_context(open_stores(data_dir))
-            database = stores.database
-        except DataDirBusy:
-            url = EmbeddedPostgres.url_of_running(load_settings(data_dir=data_dir).data_dir)
-            if url is None:
-                raise
-            database = opened.enter_context(closing(Database(url)))
-        yield database, stores
+    with closing(Database(url)) as database:
+        yield database, None
+
+
+def is_held(settings: Settings) -> bool:
+    """Whether `run` or `serve` holds the data directory."""
+    from local.data_dir import DataDir, DataDirBusy
+
+    try:
+        with DataDir(settings.data_dir):
+            return False
+    except DataDirBusy:
+        return True
+
+
+def _running_elsewhere(settings: Settings) -> str | None:
+    """The PostgreSQL of a data directory that another process holds."""
+    from local.postgres import EmbeddedPostgres
+
+    need_data_dir(settings)
+    return EmbeddedPostgres.url_of_running(settings.data_dir) if is_held(settings) else None

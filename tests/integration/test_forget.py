@@ -24,6 +24,7 @@ from tests.people_libraries import PHOTOS, Library, copied, faces_in, library, n
 from tests.served import Served, hold, served
 from trainyard import photo_erasure
 from trainyard.active_sessions import SessionActive
+from trainyard.collection_erasure import erase_faces
 from trainyard.erasure import Erased, erase_person
 from trainyard.people import faces, persons
 from trainyard.people.changes import list_changes
@@ -317,6 +318,25 @@ def test_a_session_at_work_there_is_named_and_a_paused_one_goes_on_with_the_rest
         run.ask(session, "resume")
         assert run.ended(session)["overallStatus"] == "completed"
         assert run.rows("SELECT FROM image_assets WHERE path_text LIKE '%/new 7.png'") == []
+        check_vectors(run)
+
+
+def test_a_paused_session_goes_on_to_look_for_faces_where_all_were_forgotten(here: Library) -> None:
+    go_on = Event()
+    for number in range(8):
+        libraries.write_photo(here.photos / f"c/new {number}.png", 500 + number, (1,))
+    with running(here.data_dir) as run:
+        run.engines.fake_faces.on_detect = lambda: hold(go_on)(None)
+        session = run.begin(here.photos)
+        running_now = "SELECT 1 FROM steps WHERE session_id = :id AND step = 'detect' AND status = 'running'"
+        run.wait_for(lambda c: c.execute(sa.text(running_now), {"id": session}).first(), "the search to begin")
+        run.ask(session, "pause")
+        go_on.set()
+        paused = "SELECT 1 FROM training_sessions WHERE id = :id AND status = 'paused'"
+        run.wait_for(lambda c: c.execute(sa.text(paused), {"id": session}).first(), "the session to pause")
+        assert erase_faces(stores_of(run)).faces >= 32
+        run.ask(session, "resume")
+        assert run.ended(session)["overallStatus"] == "completed"
         check_vectors(run)
 
 

@@ -46,7 +46,7 @@ COVER = sa.text("""
 """)
 
 GROUP = sa.text("""
-    SELECT c.dismissed_at, count(f.id) AS size FROM face_clusters c JOIN face_instances f ON f.cluster_id = c.id
+    SELECT count(f.id) AS size FROM face_clusters c JOIN face_instances f ON f.cluster_id = c.id
     WHERE c.id = :id AND c.closed_at IS NULL GROUP BY c.id
 """)
 
@@ -118,8 +118,8 @@ def import_group(connection: sa.Connection, work: Import, record: GroupRecord) -
         for group in {face.cluster_id for face in faces if face.cluster_id is not None}:
             groups[group] += 1
     best, same = max(groups.items(), key=lambda item: (item[1], -item[0]), default=(0, 0))
-    group = connection.execute(GROUP, {"id": best}).one_or_none()
-    if group is None or same < LEAST_SHARE * max(len(record.faces), group.size):
+    here = connection.execute(GROUP, {"id": best}).one_or_none()
+    if here is None or same < LEAST_SHARE * max(len(record.faces), here.size):
         work.counts.groups_not_found += 1
     elif connection.execute(DISMISS, {"id": best}).rowcount:
         work.counts.groups_dismissed += 1
