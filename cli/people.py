@@ -1,4 +1,4 @@
-"""`trainyard people …`: what people said of faces, as a file that outlives the database."""
+"""`trainyard people …`: whom there is, and what people said of faces, as a file that outlives the database."""
 
 import json
 import os
@@ -19,9 +19,31 @@ from cli.stores import open_stores_or_rows
 if TYPE_CHECKING:
     from trainyard.people.exchange_import import Imported
 
-app = typer.Typer(help="Export and import persons, and whose faces are whose.", no_args_is_help=True)
+app = typer.Typer(help="List persons; export and import them, and whose faces are whose.", no_args_is_help=True)
 
 DataDirOption = Annotated[Path | None, typer.Option(help="Where the database is kept.")]
+
+
+@app.command("list")
+def list_people(
+    data_dir: DataDirOption = None, as_json: Annotated[bool, typer.Option("--json", help="JSON on stdout.")] = False
+) -> None:
+    """All persons by id, with how many faces and photos of them are shown."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from cli.display import make_console
+    from trainyard.person_list import list_persons
+
+    with open_database(data_dir) as database:
+        rows = database.transact(list_persons)
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+        return
+    table = Table("Person", "Name", "Faces", "Photos", box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(str(row["personId"]), escape(row["name"]), f"{row['faces']:,}", f"{row['photos']:,}")
+    make_console().print(table)
 
 
 @app.command("export")

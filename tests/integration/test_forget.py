@@ -422,6 +422,16 @@ def test_an_image_and_all_faces_are_erased_over_http(here: Library) -> None:
         assert count(server.run, "face_instances") == found + 1
 
 
+def test_a_person_is_erased_over_http(here: Library) -> None:
+    with served(here.data_dir, here.photos) as server:
+        anna = name_person(server.run, "Anna", 1)
+        found = len(faces_in(server.run, 1))
+        address = f"/api/v1/persons/{anna}?erase=true"
+        assert erased_by(server, address) == dict(zip(KINDS, (0, found, 1, found, 0), strict=True))
+        again = server.client.delete(address)
+        assert (again.status_code, again.json()["code"]) == (404, "NoSuchPerson")
+
+
 def test_over_http_a_session_at_work_is_named(here: Library) -> None:
     go_on = Event()
     libraries.write_photo(here.photos / "new.png", 500, (1,))

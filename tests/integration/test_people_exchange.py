@@ -142,6 +142,17 @@ def test_the_file_names_people_photos_and_shares_of_them(original: Library, file
     assert file.stat().st_mode & 0o077 == 0  # it names people
 
 
+def test_persons_are_listed_with_the_ids_that_commands_take(original: Library, trainyard: Ask) -> None:
+    listed = trainyard("people", "list", "--json", "--data-dir", original.data_dir)
+    assert [(row["name"], row["faces"] > 0) for row in json.loads(listed.out)] == [
+        ("Anna", True), ("Bob", True), ("Çiğdem, whom no photo shows", False)
+    ]  # fmt: skip
+    table = trainyard("people", "list", "--data-dir", original.data_dir).out
+    assert [line.split()[0] for line in table.splitlines()[1:]] == [
+        str(row["personId"]) for row in json.loads(listed.out)
+    ]
+
+
 def test_what_people_said_here_stands_and_names_are_merged_ignoring_case(
     anew: Library, file: Path, trainyard: Ask
 ) -> None:
