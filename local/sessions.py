@@ -10,7 +10,8 @@ from trainyard.tables import training_sessions
 def begin(connection: sa.Connection, wish: NewSession) -> tuple[int, bool]:
     """The session for this wish, and whether it is an older one taken up again.
 
-    Every other unfinished session is asked to pause: the run that drove it is dead, and this one drives its own.
+    Every other unfinished session is asked to pause: the run that drove it is dead, and this one drives its own. Those
+    that only assign go along: nobody takes them up by hand, and they take seconds.
     """
     unfinished = _unfinished(connection, wish)
     if unfinished is None:
@@ -20,7 +21,12 @@ def begin(connection: sa.Connection, wish: NewSession) -> tuple[int, bool]:
     s = training_sessions.c
     connection.execute(
         sa.update(training_sessions)
-        .where(sa.or_(s.status.in_(ACTIVE), retry_due()), s.requested == "run", s.id != session_id)
+        .where(
+            sa.or_(s.status.in_(ACTIVE), retry_due()),
+            s.requested == "run",
+            s.id != session_id,
+            s.options["assign"].as_boolean().is_not(True),
+        )
         .values(requested="pause")
     )
     if unfinished is not None:

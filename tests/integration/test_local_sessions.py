@@ -9,7 +9,7 @@ from local.sessions import begin
 from tests.rows import add_step, session_row
 from trainyard.database import Database
 from trainyard.lifecycle import request
-from trainyard.sessions import NewSession
+from trainyard.sessions import ALL_PHOTOS, NewSession, create
 from trainyard.tables import training_sessions
 
 WISH = NewSession("/photos", [], None, {"faces": True})
@@ -53,6 +53,13 @@ def test_another_wish_gets_a_session_of_its_own_and_the_older_one_is_paused(
     assert second != first
     assert not resumed
     assert database.transact(lambda c: session_row(c, first))["requested"] == "pause"
+
+
+def test_a_session_that_only_assigns_goes_along(database: Database) -> None:
+    assigning = NewSession(ALL_PHOTOS, options={"faces": True, "training": False, "assign": True})
+    first, _ = database.transact(lambda c: create(c, assigning))
+    database.transact(lambda c: begin(c, WISH))
+    assert database.transact(lambda c: session_row(c, first))["requested"] == "run"
 
 
 def test_an_ended_session_is_left_alone(database: Database) -> None:
