@@ -17,10 +17,9 @@ from jobs.found_again import Before, Known, of_other_content, read_known_faces
 
 @dataclass(frozen=True)
 class Decided:
-    """`persons` is whose each face is, in their order; `stale` are faces of these photos that are no longer there."""
+    """`stale` are faces of these photos that are no longer there."""
 
     faces: list[Face]
-    persons: list[int | None]
     stale: list[UUID]
 
 
@@ -37,9 +36,7 @@ class Deciding:
         known, stale = self.context.database.transact(lambda c: self._read(c, searched_before, found))
         alike = self._compared(faces, known)
         before = known.before(alike, self.model["id"])
-        decided = [self._decided(face, before) for face in alike]
-        persons = [before.said_of(face.id).person_id or face.decision.person_id for face in decided]
-        return Decided(decided, persons, stale)
+        return Decided([self._decided(face, before) for face in alike], stale)
 
     def _read(
         self, connection: sa.Connection, searched_before: Sequence[int], found: list[UUID]
@@ -63,7 +60,8 @@ class Deciding:
         return [replace(face, unlike=unlike.get(face.id)) for face in faces]
 
     def _decided(self, face: Face, before: Before) -> Face:
+        said = before.said_of(face.id)
         if before.is_settled(face.id):
-            return replace(face, decision=NOBODY)
-        refused = before.said_of(face.id).refused
-        return replace(face, decision=decide(face.embedding, self.prototypes, self.thresholds, refused))
+            return replace(face, decision=NOBODY, told=said.person_id)
+        decision = decide(face.embedding, self.prototypes, self.thresholds, said.refused)
+        return replace(face, decision=decision, told=decision.person_id)

@@ -173,10 +173,7 @@ class DetectStep:
             collection,
             [face.id for face in faces],
             np.stack([face.embedding for face in faces]) if faces else np.empty((0, dimension), np.float32),
-            [
-                {"face_id": str(face.id), "asset_id": face.asset_id, "person_id": person_id}
-                for face, person_id in zip(faces, decided.persons, strict=True)
-            ],
+            [{"face_id": str(face.id), "asset_id": face.asset_id, "person_id": face.told} for face in faces],
         )
 
     def committed(self) -> None:

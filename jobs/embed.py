@@ -82,6 +82,10 @@ PERSONS_IN = sa.text("""
 """)
 
 
+# Of any of them somebody may say something before this is committed, whom nobody waits for.
+WITH_FACES = sa.text("SELECT DISTINCT asset_id FROM face_instances WHERE asset_id = ANY(:assets)")
+
+
 def _persons_in(connection: sa.Connection, asset_ids: list[int]) -> dict[int, list[int]]:
     """Who is in these photos, as the active network's faces say; photos without anybody are left out."""
     model = active_face_model(connection)
@@ -206,7 +210,7 @@ class EmbedStep:
                 },
             )
             if known := _read_before([o for o, _ in new]):
-                enqueue_photos(connection, _persons_in(connection, known))
+                enqueue_photos(connection, connection.scalars(WITH_FACES, {"assets": known}).all())
         store_facts(connection, outcomes)
         store_broken(connection, outcomes)
         store_jobs(connection, self.session.id, self.name, outcomes)

@@ -28,6 +28,7 @@ class Face:
     quality: float
     embedding: NDArray[np.float32]
     decision: Decision = NOBODY
+    told: int | None = None  # whose it is as its point says, which is written before its row
     unlike: UUID | None = None  # the face in the same place of what the photo was before, which is somebody else's
 
     @property

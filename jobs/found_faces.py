@@ -26,6 +26,7 @@ class FoundFaces:
     def store(self, connection: sa.Connection) -> None:
         standing = self._hold_persons(connection)
         known = read_known_faces(connection, self.searched_before, lock=True)
+        standing |= {face.said.person_id for face in known.faces if face.said.person_id is not None}  # all held
         before = known.before(self.faces, self.model_id)
         rows = [self._row(face, before, standing) for face in self.faces]
         if before.known:
@@ -61,10 +62,10 @@ class FoundFaces:
 
     def _leave_word(self, connection: sa.Connection, rows: Sequence[FaceRow], before: Before) -> None:
         """What was published did not know what people did meanwhile, nor what they had said of the photos."""
-        told = {face.asset_id for face in before.known if face.said.person_id is not None}
-        told |= {row.face.asset_id for row in rows if row.said.person_id is not None}
-        if told:
-            enqueue_photos(connection, told)
+        behind = {face.asset_id for face in before.known if face.said.person_id is not None}
+        behind |= {row.face.asset_id for row in rows if row.said.person_id is not None or row.face.told is not None}
+        if behind:
+            enqueue_photos(connection, behind)
         own = [face for face in before.known if face.model_id == self.model_id]
         was = {(face.id, face.embedding_sha256, who) for face in own if (who := face.said.by_people)}
         now = {(row.face.id, row.face.embedding_sha256, who) for row in rows if (who := row.said.by_people)}

@@ -90,6 +90,7 @@ def read_known(connection: sa.Connection, asset_ids: Collection[int], *, lock: b
     if lock:
         connection.execute(HOLD, assets)
         connection.execute(LOCK, assets)  # by itself: a row that was waited for is joined with what was read before
+        connection.execute(HOLD, assets)  # and whom somebody has named before these rows were locked
     return [_known(row) for row in connection.execute(READ, assets)]
 
 
