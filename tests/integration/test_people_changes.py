@@ -6,7 +6,9 @@ from uuid import uuid4
 import pytest
 import sqlalchemy as sa
 
+from tests.conftest import execute, url_of
 from tests.people_rows import Library, forget_all
+from trainyard.database import migrate
 from trainyard.face_models import activate
 from trainyard.people import changes, clusters, faces, persons, suggestions
 from trainyard.people.errors import (
@@ -193,6 +195,21 @@ def test_names_are_trimmed_and_unique_ignoring_case(library: Library) -> None:
         assert refused.value.person_id == ömer
         assert library.do(persons.person_named, name) == ömer
     assert library.do(persons.person_named, "Zoë") == library.people()["Zoë"]
+
+
+def test_what_the_database_takes_for_one_name_is_one_persons(postgres_url: str) -> None:
+    """Ours knows the case of ASCII letters alone; somebody's own PostgreSQL may know more than Python does."""
+    name = f"test_{uuid4().hex}"
+    locale = "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' ENCODING 'UTF8'"
+    execute(postgres_url, f"CREATE DATABASE {{}} TEMPLATE template0 {locale}", name)
+    migrate(url_of(postgres_url, name))
+    engine = sa.create_engine(url_of(postgres_url, name), poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        ipek = persons.create(connection, "ipek")
+        assert persons.person_named(connection, "İpek") == ipek  # whose small letter it says is i
+        with pytest.raises(NameTaken):
+            persons.create(connection, "İPEK")
+    execute(postgres_url, "DROP DATABASE {}", name)
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 201, "An\x00na", "An\nna", "\ud800"])

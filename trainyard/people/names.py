@@ -23,9 +23,13 @@ def usable_name(name: str) -> str:
 
 
 def find_named(connection: sa.Connection, name: str) -> int | None:
-    """Who is called so, ignoring case. PostgreSQL may know the case of ASCII letters alone, as ours does."""
-    if name.isascii():
-        return connection.scalars(NAMED, {"name": name}).one_or_none()
+    """Who is called so, ignoring case: as PostgreSQL does, which may know that of ASCII letters alone, and as we do.
+
+    Its word is asked first: no two may have what it takes for one name (in some locales "İpek" and "ipek").
+    """
+    found = connection.scalars(NAMED, {"name": name}).one_or_none()
+    if found is not None or name.isascii():
+        return found
     folded = name.casefold()
     return next((row.id for row in connection.execute(ALL_NAMES) if row.name.casefold() == folded), None)
 
