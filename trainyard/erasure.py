@@ -23,7 +23,12 @@ from trainyard.vectors import VectorsUnavailable
 POINTS_PER_CALL = 1_000
 
 # Of what is left to be told of one photo or person, the last: a thousand commits may have said the same.
-ONCE = sa.text("DELETE FROM outbox WHERE id NOT IN (SELECT max(id) FROM outbox GROUP BY asset_id, person_id)")
+ONCE = sa.text("""
+    DELETE FROM outbox o USING (
+        SELECT id, row_number() OVER (PARTITION BY asset_id, person_id ORDER BY id DESC) AS place FROM outbox
+    ) r
+    WHERE r.id = o.id AND r.place > 1
+""")
 
 
 @dataclass(frozen=True)
