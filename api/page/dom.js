@@ -25,12 +25,19 @@ export function setOptionalText(node, text) {
 
 /**
  * Have `list` hold exactly these nodes in this order. Nodes that are where they belong are not touched, so that
- * neither focus nor what is half typed is lost.
+ * neither focus nor what is half typed is lost; the focus of one that goes is the next one's.
  */
 export function arrange(list, nodes) {
   const kept = new Set(nodes);
+  const focused = [...list.children].findIndex((child) => child.contains(document.activeElement));
   for (const child of [...list.children]) if (!kept.has(child)) child.remove();
   nodes.forEach((node, i) => {
     if (list.children[i] !== node) list.insertBefore(node, list.children[i] ?? null);
   });
+  if (focused >= 0 && !list.contains(document.activeElement)) focusNear(list, focused);
+}
+
+function focusNear(list, at) {
+  const next = list.children[Math.min(at, list.children.length - 1)];
+  (next?.querySelector("input, a[href], button") ?? document.getElementById("main")).focus({ preventScroll: true });
 }

@@ -57,6 +57,7 @@ function show() {
 function leave() {
   shown.abort();
   shown = new AbortController();
+  document.querySelectorAll("dialog[open]").forEach((dialog) => dialog.close(""));
   main.replaceChildren();
   return shown;
 }

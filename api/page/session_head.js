@@ -5,7 +5,7 @@ import { folderName, onlyWord, statusWord } from "/page/words.js";
 
 /** The session's heading. */
 export function sessionHead(id) {
-  const folder = element("h1");
+  const folder = element("h1", {}, `Session ${id}`); // until it is known what it is of
   const parent = element("p", { class: "path" });
   const only = element("p", { class: "only", hidden: true });
   const status = element("span", { class: "chip" });

@@ -18,6 +18,8 @@ from tests.served import Served
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 WAIT_MILLISECONDS = 60_000  # on a machine with much else to do
+PICTURES_THERE = """() => [...document.images].every((picture) => (
+    picture.complete || !picture.checkVisibility() || picture.getBoundingClientRect().top > innerHeight))"""
 AN_ANSWER = "Failed to load resource"  # how the console speaks of 401 or of a server that is away
 
 
@@ -122,7 +124,8 @@ def let_pause(server: Served, gate: Gate) -> None:
 
 
 def shoot(page: Page, folder: Path, name: str) -> Path:
-    """A picture of the whole page."""
+    """A picture of the whole page, once the pictures in sight are there."""
+    page.wait_for_function(PICTURES_THERE)
     path = folder / f"{name}.png"
     page.screenshot(path=path, full_page=True)
     return path

@@ -28,7 +28,8 @@ export function selection({ word, actions, onChange = () => {} }) {
     const hadFocus = node.contains(document.activeElement);
     chosen.clear();
     show();
-    if (hadFocus) [...boxes.values()].find((box) => box.isConnected)?.focus();
+    const next = [...boxes.values()].find((box) => box.isConnected) ?? document.getElementById("main");
+    if (hadFocus) next.focus({ preventScroll: true });
   }
 
   function choose(ids, isChosen = true) {

@@ -15,7 +15,7 @@ export function toast(sentence, undo = null) {
   const closing = { type: "button", class: "close", "aria-label": "Close", onclick: forgetToast };
   const parts = [element("span", {}, sentence), trouble, button, element("button", closing, "×")];
   const node = element("div", { class: "toast" }, ...parts);
-  const made = { node, undo: undo && (() => takeBack(made, undo, button, trouble)), timer: 0 };
+  const made = { node, undo: undo && (() => takeBack(made, undo, button, trouble)), timer: 0, isBusy: false };
   button?.addEventListener("click", made.undo);
   for (const event of ["pointerenter", "focusin"]) node.addEventListener(event, () => clearTimeout(made.timer));
   for (const event of ["pointerleave", "focusout"]) node.addEventListener(event, () => goLater(made));
@@ -33,22 +33,21 @@ export function forgetToast() {
   if (hadFocus) document.getElementById("main").focus({ preventScroll: true });
 }
 
-/** Take back what is shown as done, if anything is. */
-export const undoShown = () => shown?.undo?.();
-
 function goLater(made) {
   clearTimeout(made.timer);
   made.timer = setTimeout(() => made === shown && forgetToast(), SHOWN_MS);
 }
 
+// The button is not switched off meanwhile: that would lose the focus.
 async function takeBack(made, undo, button, trouble) {
-  if (button.disabled) return;
-  button.disabled = true;
+  if (made.isBusy) return;
+  made.isBusy = true;
   clearTimeout(made.timer);
   try {
     const said = await undo();
     if (made === shown) toast(said);
   } catch (error) {
+    if (document.activeElement === button) button.nextElementSibling.focus();
     button.hidden = true;
     setOptionalText(trouble, error.message);
     goLater(made);

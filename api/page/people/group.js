@@ -13,7 +13,7 @@ const NONE = "Nobody is in this group any more: the faces have names, or were gr
 
 export async function groupView(main, { parameters: [id], signal, mayChange, title }) {
   const heading = element("h1", {}, "Who is this?");
-  const size = element("p", { class: "hint number" });
+  const size = element("p", { class: "hint" });
   const trouble = element("p", { class: "notice danger", role: "alert", hidden: true });
   const whole = personField({
     label: "Name of this person", placeholder: "Name all of them", signal,

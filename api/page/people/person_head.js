@@ -19,7 +19,7 @@ export function personHead(id, tab, context) {
   const actions = element("div", { class: "buttons" }, find, ...(context.mayChange ? [name.button, forget] : []));
   const tabs = TABS.map(([part, label]) => tabLink(id, part, label, tab));
   const node = element(
-    "header", { class: "person-head" }, face,
+    "header", { class: "person-head", hidden: true }, face,
     element("div", { class: "person-who" }, name.node, numbers, actions, trouble),
     element(
       "nav", { class: "tabs", "aria-label": "Of this person" }, element("ul", {}, ...tabs.map((one) => one.node)),
@@ -44,6 +44,7 @@ export function personHead(id, tab, context) {
     const now = `${person.cover?.faceId} ${person.name}`;
     if (now !== cover) face.replaceChildren(avatar(person, { side: 320 }));
     cover = now;
+    node.hidden = false;
     name.update(person);
     setText(numbers, `${photos(person.photos)}, ${faces(person.faces)}`);
     tabs.forEach((one) => one.update(person));

@@ -34,7 +34,7 @@ export function suggestionCard(signal) {
   }
 
   async function showKnown(person) {
-    if (known.dataset.person === String(person.id)) return;
+    if (known.dataset.person === String(person.id) && known.querySelector("img")) return;
     known.dataset.person = person.id;
     known.href = `#/people/${person.id}`;
     known.setAttribute("aria-label", person.name);
@@ -48,7 +48,9 @@ export function suggestionCard(signal) {
 
   function look(person) {
     if (!people.has(person.id)) people.set(person.id, readPerson(person, signal));
-    return people.get(person.id);
+    const read = people.get(person.id);
+    read.then(({ cover }) => cover || people.delete(person.id)); // there may be one after the next answer
+    return read;
   }
 
   function prefetch(suggestions) {

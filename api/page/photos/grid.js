@@ -6,6 +6,7 @@ import { gridKeys } from "/page/photos/grid_keys.js";
 
 const SPARE_ROWS = 2;
 const MARGIN_PX = 56; // what is always in sight above the grid
+const AGAIN_MS = 2_000; // when it could not be read
 const PASSING_MS = 80; // what is only scrolled past is not asked for
 
 /**
@@ -32,15 +33,21 @@ export function photoGrid({ list, tile, label, signal, onTrouble, onSight = () =
   function render() {
     state.frame = 0;
     if (!state.layout || !node.isConnected) return;
-    const top = -node.getBoundingClientRect().top;
-    const [first, last] = rangeOf(state.layout, state.shown, top, top + innerHeight, SPARE_ROWS);
+    const [first, last] = inSight(SPARE_ROWS);
     for (const at of [...places.keys()]) if ((at < first || at >= last) && !isHeld(at)) drop(at);
     for (let at = first; at < last; at += 1) fill(at);
     inOrder();
-    onSight(...rangeOf(state.layout, state.shown, top, top + innerHeight, 0));
+    tellSight();
     clearTimeout(state.timer);
     state.timer = setTimeout(() => fetch(first, last), PASSING_MS);
   }
+
+  function inSight(spare) {
+    const top = -node.getBoundingClientRect().top;
+    return rangeOf(state.layout, state.shown, top, top + innerHeight, spare);
+  }
+
+  const tellSight = () => onSight(...inSight(0));
 
   // The one that has the focus stays, wherever it is.
   const isHeld = (at) => at < state.shown && places.get(at).node.contains(document.activeElement);
@@ -88,20 +95,21 @@ export function photoGrid({ list, tile, label, signal, onTrouble, onSight = () =
   }
 
   async function fetch(first, last) {
-    if (signal.aborted) return;
+    if (signal.aborted) return undefined;
     const before = list.length;
     try {
       await list.want(first, last);
       onTrouble(null);
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted) return undefined;
       onTrouble(error);
-      state.timer = setTimeout(() => fetch(first, last), 2_000);
-      return;
+      state.timer = setTimeout(() => fetch(first, last), AGAIN_MS);
+      return undefined;
     }
-    if (signal.aborted) return;
-    if (list.length === before) [...places.keys()].forEach((at) => at < state.shown && fill(at));
-    else measure();
+    if (signal.aborted) return undefined;
+    if (list.length !== before) return measure();
+    [...places.keys()].forEach((at) => at < state.shown && fill(at));
+    return tellSight();
   }
 
   function later() {

@@ -13,10 +13,11 @@ export function photoSide(id, { mayChange, onFace, toggle }) {
   const facts = element("dl", { class: "facts" });
   const similar = element("a", { class: "button", href: queried("#/photos", { similarTo: id }) }, "Similar photos");
   const made = new Map(); // face id -> { key, node }
-  const node = element("aside", { class: "photo-side", "aria-label": "About this photo" },
+  const node = element("aside", { class: "photo-side", "aria-label": "About this photo", hidden: true },
     name, faces, none, element("div", { class: "buttons" }, similar, toggle.node), facts);
 
   function show(image) {
+    node.hidden = false;
     const { name: file, parent } = folderName(image.path);
     name.textContent = file;
     similar.hidden = Boolean(image.missingSince ?? image.broken);
