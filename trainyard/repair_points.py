@@ -15,8 +15,7 @@ from trainyard.vectors import image_point
 Point = tuple[UUID, dict[str, Any]]
 
 IMAGES = sa.text("""
-    SELECT e.asset_id, e.content_sha256, a.path_text FROM training_evidence e JOIN image_assets a ON a.id = e.asset_id
-    WHERE e.asset_id = ANY(:assets) AND e.model_id = ANY(:models)
+    SELECT asset_id, content_sha256 FROM training_evidence WHERE asset_id = ANY(:assets) AND model_id = ANY(:models)
 """)
 FACES = sa.text("SELECT id, asset_id FROM face_instances WHERE id = ANY(:ids) AND model_id = ANY(:models)")
 WAITING = sa.text("SELECT asset_id FROM outbox WHERE asset_id = ANY(:assets)")
@@ -36,8 +35,8 @@ def check_points(repair: Repair, collection: Collection) -> Iterator[Finding]:
             seen += len(part)
             repair.watch(what, seen, total)
     yield from found(orphans, f"{what} without a row", "deleted")
-    yield from found(misplaced, f"{what} that name another photo, or its path of before", "told the right one")
-    yield from found(len(behind), f"photos of which {what} say other people, category or date", "told what rows say")
+    yield from found(misplaced, f"{what} that name another photo or face", "told the right one")
+    yield from found(len(behind), f"photos of which {what} say something else than rows", "told what rows say")
 
 
 def _delete_orphans(repair: Repair, collection: Collection, points: Sequence[Point]) -> int:
@@ -75,10 +74,7 @@ def _rows(connection: sa.Connection, collection: Collection, points: Sequence[Po
         return {row.id: {"face_id": str(row.id), "asset_id": row.asset_id} for row in rows}
     images = connection.execute(IMAGES, {**asked, "assets": _assets(points)})
     return {
-        image_point(row.asset_id, row.content_sha256, collection.weights_sha256): {
-            "path": row.path_text,
-            "asset_id": row.asset_id,
-        }
+        image_point(row.asset_id, row.content_sha256, collection.weights_sha256): {"asset_id": row.asset_id}
         for row in images
     }
 

@@ -167,10 +167,11 @@ def test_payloads_that_disagree_with_rows_are_rewritten(here: Library) -> None:
         run.vectors.set_payload("images-fake", images[1:4], {"person_ids": [99]})
         run.vectors.set_payload("images-fake", images[4:5], {"category_id": 9, "taken_at": "2001-01-01T00:00:00+00:00"})
         run.vectors.set_payload("faces-fake", faces[:1], {"person_id": 99})
+        run.vectors.set_payload("faces-fake", faces[1:2], {"face_id": "another"})
         assert mended(run) == {
-            "points of images-fake that name another photo, or its path of before": 1,
-            "photos of which points of images-fake say other people, category or date": 4,
-            "photos of which points of faces-fake say other people, category or date": 1,
+            "points of faces-fake that name another photo or face": 1,
+            "photos of which points of images-fake say something else than rows": 5,
+            "photos of which points of faces-fake say something else than rows": 1,
         }
         assert payloads(run) == before
 
@@ -216,7 +217,7 @@ def test_suggestions_covers_and_faces_of_the_deleted_are_mended(here: Library) -
         assert told.pop("suggestions for faces that are known or ignored") == 1
         assert told.pop("persons shown by a face that is not theirs") == 1
         assert told.pop("persons whose prototypes are not of their faces") == 1
-        assert told.keys() <= {"photos of which points of faces-fake say other people, category or date"}
+        assert told.keys() <= {"photos of which points of faces-fake say something else than rows"}
         standing = run.rows("SELECT DISTINCT person_id FROM person_prototypes WHERE retired_at IS NULL")
         assert [row.person_id for row in standing] == [anna]
         assert run.run(here.photos)["overallStatus"] == "completed"
