@@ -12,9 +12,10 @@ import sqlalchemy as sa
 from jobs import discover
 from jobs.context import read_session
 from jobs.engines.loading import Engines
+from jobs.moved import find_moves
 from jobs.networks import Resolved
 from jobs.subdirectories import SubdirectoryCounts
-from jobs.walk import FoundFile, Walk
+from jobs.walk import FoundFile, Walk, display_text
 from tests.bench.results import Row
 from tests.bench.stage import Stage, fresh_stage, postgres_server, workplace
 from trainyard import shards
@@ -33,6 +34,7 @@ class MadeUpWalk:
     roots: tuple[bytes, ...] = (bytes(ROOT),)
     skipped: int = 0
     unreadable: tuple[bytes, ...] = ()
+    fruitful: frozenset[bytes] = frozenset({bytes(ROOT)})
 
     def __iter__(self) -> Iterator[FoundFile]:
         for index in range(PATHS):
@@ -67,7 +69,7 @@ def _bare_copy(stage: Stage) -> float:
         with cursor.copy("COPY bare FROM STDIN (FORMAT binary)") as copy:
             copy.set_types(["int4", "bytea", "text", "int8", "int8"])
             for found in MadeUpWalk():
-                copy.write_row((1, found.path, discover.display_text(found.path), found.size_bytes, found.mtime_ns))
+                copy.write_row((1, found.path, display_text(found.path), found.size_bytes, found.mtime_ns))
 
     begun = time.perf_counter()
     stage.database.transact(work)
@@ -95,8 +97,9 @@ def _settle(stage: Stage) -> float:
     resolved = Resolved(_model(stage, "clip"), _model(stage, "face"), "cpu")
     walk = cast(Walk, MadeUpWalk())
     begun = time.perf_counter()
-    stage.database.transact(lambda c: discover._write_assets(c, session, shard))
-    stage.database.transact(lambda c: discover._settle(c, session, shard, resolved, walk))
+    moves = find_moves(stage.context, session_id, shard, walk)
+    stage.database.transact(lambda c: discover._write_assets(c, session, shard, moves))
+    stage.database.transact(lambda c: discover._settle(c, session, shard, resolved, walk, moves))
     return time.perf_counter() - begun
 
 
