@@ -4,7 +4,7 @@ The networks are fakes (tests/engines.py); everything else is real.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -179,6 +179,67 @@ def test_a_photo_that_lost_a_face_says_so(run: Run, photos: Path) -> None:
     check_payloads(run)
 
 
+# What people do meanwhile
+
+
+def between(monkeypatch: pytest.MonkeyPatch, work: Callable[[], object]) -> None:
+    """Have people act between the publishing of a batch's points and the commit of its rows."""
+    publish, left = DetectStep.publish, [work]
+
+    def act(*arguments: Any) -> None:
+        publish(*arguments)
+        if left:
+            left.pop()()
+
+    monkeypatch.setattr(DetectStep, "publish", act)
+
+
+def test_what_people_say_while_a_photo_is_searched_again_is_kept(
+    run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = save(with_a_small_face(53, (ANNA, BELA, CARL)), photos / "three.png")
+    run.run(photos)
+    anna, bela, carl = faces_of(run, photo)
+
+    def people_act() -> None:
+        call(run, "Anna Meanwhile", anna.id)
+        refuse(run, "Bela Meanwhile", bela.id)
+        ignore(run, carl.id)
+
+    between(monkeypatch, people_act)
+    run.run(photos, **LOWER)
+    new, anna_now, bela_now, carl_now = faces_of(run, photo)
+    assert [face.person for face in (new, anna_now, bela_now)] == [None, "Anna Meanwhile", None]
+    assert refusals(run, photo) == {bela_now.id: ["Bela Meanwhile"]}
+    assert carl_now.ignored_at is not None
+    check_payloads(run)
+
+
+@pytest.mark.parametrize("act", ["delete", "merge"])
+def test_nobody_is_given_a_face_who_has_gone_since_it_was_decided(
+    run: Run, photos: Path, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    name = f"Anna to {act}"
+    run.run(photos)
+    call(run, name, *(faces_of(run, photos / f"b/photo {number:03}.png")[0].id for number in (0, 4, 8)))
+    tell(run)
+    new = save(libraries.photo(700, (ANNA,)), photos / "new.png")
+    gone = person(run, name)
+
+    def people_act() -> None:
+        if act == "merge":
+            run.database.transact(lambda c: persons.merge(c, persons.person_named(c, "Anna Kept"), [gone]))
+        else:
+            run.database.transact(lambda c: persons.delete(c, gone))
+
+    between(monkeypatch, people_act)
+    run.run(photos)
+    assert names_in(run, new) == [None]
+    assert run.rows("SELECT id FROM face_instances WHERE person_id = :id", id=gone) == []
+    assert run.rows("SELECT face_id FROM face_suggestions WHERE person_id = :id AND status = 'pending'", id=gone) == []
+    check_payloads(run)
+
+
 # By another network
 
 
@@ -255,6 +316,23 @@ def test_what_people_said_while_it_searched_is_carried_over_too(photos: Path) ->
         assert [face.person for face in faces_of(run, photo)] == [None, "Bela"]
         assert faces_of(run, other)[0].ignored_at is not None
         assert active(run) == "another"
+        check_payloads(run)
+
+
+def test_what_was_done_before_another_network_took_over_can_still_be_undone(photos: Path) -> None:
+    """Also where nothing is said any more of the faces that it was done to."""
+    photo = photos / "b/photo 000.png"
+    with data_directory() as folder, running(folder) as run:
+        run.run(photos)
+        call(run, "Anna", *(face.id for face in faces_of(run, photo)))
+        deleted = run.database.transact(lambda connection: persons.delete(connection, person(run, "Anna")))
+        another_network(run)
+        run.run(photos)
+        assert names_in(run, photo) == [None, None]
+        undone = run.database.transact(lambda connection: changes.undo(connection, deleted.id))
+        assert (undone.faces, undone.skipped) == (2, 0)
+        assert names_in(run, photo) == ["Anna", "Anna"]
+        tell(run)
         check_payloads(run)
 
 
