@@ -5,6 +5,7 @@ doing it again.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TextIO, TypeAlias
 
@@ -47,19 +48,22 @@ def import_people(database: Database, file: TextIO, name: str, watch: Watch = la
     file.seek(0)
     work, done = Import(), 0
     for batch in _commits(read_records(file, name)):
-        database.transact(partial(_apply, work=work, batch=batch))
+        work = database.transact(partial(_apply, before=work, batch=batch))
         done += len(batch)
         watch(done)
     return work.counts
 
 
-def _apply(connection: sa.Connection, work: Import, batch: Sequence[AnyRecord]) -> None:
+def _apply(connection: sa.Connection, before: Import, batch: Sequence[AnyRecord]) -> Import:
+    """What it has come to with this batch; the transaction may have to be done again."""
+    work = Import(dict(before.persons), replace(before.counts))
     for record in batch:
         if isinstance(record, PersonRecord):
             work.person(connection, record.name)
         elif isinstance(record, GroupRecord):
             import_group(connection, work, record)
     import_faces(connection, work, [record for record in batch if isinstance(record, FaceRecord)])
+    return work
 
 
 def _commits(records: Iterable[AnyRecord]) -> Iterator[list[AnyRecord]]:
