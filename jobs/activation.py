@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from trainyard.face_models import activate, active_face_model
+from trainyard.face_models import activate, active_face_model, take_turn
 from trainyard.outbox import enqueue_persons
 from trainyard.people.overlap import carry_over
 from trainyard.people.renumbering import follow_to_network
@@ -16,11 +16,12 @@ UNCOVERED = sa.text("""
     ) LIMIT 1
 """)
 
-# Photos of whose faces people, or the engine for them, said anything; also what they took back since.
+# Photos of whose faces people, or the engine for them, said anything; also what they took back since, or may take back.
 SAID = sa.text("""
     SELECT DISTINCT f.asset_id FROM face_instances f
     WHERE f.model_id = :active_id AND (f.person_id IS NOT NULL OR f.ignored_at IS NOT NULL OR EXISTS (
-            SELECT FROM face_suggestions s WHERE s.face_id = f.id AND s.status = 'rejected'))
+            SELECT FROM face_suggestions s WHERE s.face_id = f.id AND s.status = 'rejected')
+            OR f.id IN (SELECT face_id FROM people_change_faces UNION SELECT face_id FROM people_change_suggestions))
         OR f.model_id = :model_id AND (f.assigned_by = 'person' OR f.ignored_at IS NOT NULL)
     ORDER BY f.asset_id
 """)
@@ -44,6 +45,7 @@ def activate_if_complete(connection: sa.Connection, model_id: int) -> bool:
     both = {"active_id": active.id, "model_id": model_id}
     if connection.execute(UNCOVERED, both).first() is not None:
         return False
+    take_turn(connection)
     taken = carry_over(connection, list(connection.scalars(SAID, both)), model_id)
     follow_to_network(connection, {old: new for new, old in taken.items()})
     activate(connection, model_id)

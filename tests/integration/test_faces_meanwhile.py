@@ -4,12 +4,15 @@ The networks are fakes (tests/engines.py); everything else is real.
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from jobs import activation
 from jobs.deciding import Deciding
 from jobs.embed import EmbedStep
 from jobs.found_faces import FoundFaces
@@ -20,6 +23,7 @@ from tests.named_faces import call, faces_of, names_in, person, tell
 from tests.natural_keys import check_payloads
 from trainyard.lifecycle import ENDED
 from trainyard.people import faces, persons
+from trainyard.people.errors import NoSuchFace
 from trainyard.summary import read_summary
 
 ANNA, BELA = 0, 1  # as tests.libraries plants them
@@ -58,10 +62,10 @@ def searched(run: Run, photo: Path) -> HandJobs:
 
 
 @pytest.fixture
-def after(monkeypatch: pytest.MonkeyPatch) -> Callable[[type, str, Callable[[], object]], None]:
+def after(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str, Callable[[], object]], None]:
     """Have somebody act as soon as a method has returned for the first time."""
 
-    def arrange(of: type, method: str, act: Callable[[], object]) -> None:
+    def arrange(of: Any, method: str, act: Callable[[], object]) -> None:
         original, left = getattr(of, method), [act]
 
         def then(*arguments: Any, **named: Any) -> Any:
@@ -144,4 +148,29 @@ def test_a_photo_embedded_again_says_who_is_in_it_by_then(
     run.begin(photo.parent)
     jobs.work_up_to("detect")
     tell(run)
+    check_payloads(run)
+
+
+def test_nobody_names_a_face_of_the_network_that_is_just_being_replaced(run: Run, photo: Path, after: Any) -> None:
+    """They wait until the other one's are shown, and are told to look again: their word would go with the old faces."""
+    jobs = searched(run, photo)
+    first, second = faces_of(run, photo)
+    call(run, "Anna", first.id)
+    tell(run)
+    known = run.engines.fake_faces.card
+    run.engines.fake_faces.card = replace(known, name="another", weights_sha256="9" * 64, collection="faces-another")
+    waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    named: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def name() -> None:
+            named.append(pool.submit(call, run, "Bela", second.id))
+            while not named[0].done() and not run.rows(waiting):
+                continue
+
+        after(activation, "carry_over", name)
+        end(run, jobs, run.begin(photo.parent))
+        with pytest.raises(NoSuchFace, match="look again"):
+            named[0].result()
+    assert names_in(run, photo) == ["Anna", None]
     check_payloads(run)

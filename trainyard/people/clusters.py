@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from trainyard.face_models import active_face_model
+from trainyard.face_models import active_face_model, keep_active
 from trainyard.people.changes import Change, read_change
 from trainyard.people.errors import NoSuchCluster
 from trainyard.people.locks import keep_persons
@@ -62,6 +62,7 @@ def dismiss(connection: sa.Connection, cluster_id: int) -> Change:
 
 
 def _check_open(connection: sa.Connection, cluster_id: int) -> None:
+    keep_active(connection)
     if connection.execute(OPEN, _asked(connection, cluster_id)).one_or_none() is None:
         raise NoSuchCluster(cluster_id)
 

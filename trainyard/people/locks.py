@@ -1,5 +1,7 @@
 """Rows of people's, locked in the one order: persons by id, then faces by id, then clusters by id, then suggestions.
 
+Before any of them comes the lock that keeps the active network the active one.
+
 Workers that give faces to persons only refer to these rows, and are not kept waiting.
 """
 
@@ -9,7 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from trainyard.face_models import active_face_model
+from trainyard.face_models import active_face_model, keep_active
 from trainyard.people.errors import NoSuchFace, NoSuchPerson
 
 # `made`: in this very transaction, whose time is the row's.
@@ -39,6 +41,7 @@ def lock_persons(connection: sa.Connection, person_ids: Collection[int]) -> dict
 def _persons(
     connection: sa.Connection, statement: sa.TextClause, person_ids: Collection[int]
 ) -> dict[int, sa.Row[Any]]:
+    keep_active(connection)
     found = {row.id: row for row in connection.execute(statement, {"ids": sorted(set(person_ids))})}
     for person_id in sorted(person_ids):
         if person_id not in found:
@@ -48,6 +51,7 @@ def _persons(
 
 def lock_faces(connection: sa.Connection, face_ids: Iterable[UUID]) -> list[UUID]:
     """These faces of the active network, each once, by id. Raises NoSuchFace."""
+    keep_active(connection)
     wanted = set(face_ids)
     model = active_face_model(connection)
     asked = {"ids": sorted(wanted), "model_id": model.id if model else None}

@@ -2,7 +2,8 @@
 
 Every operation goes the same way: `begin` a record, say in it which faces and suggestions become what, `finish` it.
 Each of these is one statement whatever the number of faces. Rows are locked in one order everywhere, so that two people
-at once wait for each other but never in a circle: the change, persons by id, faces by id, clusters by id, suggestions.
+at once wait for each other but never in a circle: the active network, the change, persons by id, faces by id, clusters
+by id, suggestions.
 
 `before` of a change, in JSON: `persons`, those whom its sentence names and its undo restores, each {id, name}; `made`,
 whether the change made the first of them; `called`, the name a rename gave; `ignored`, which way `ignore` went;

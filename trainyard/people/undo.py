@@ -6,6 +6,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from trainyard.face_models import keep_active
 from trainyard.people.errors import AlreadyUndone, NoSuchChange, TooLateToUndo
 from trainyard.people.names import bring_back, call
 from trainyard.people.records import UNDO_HOURS, leave_word
@@ -125,6 +126,7 @@ UNDONE = sa.text("""
 
 def take_back(connection: sa.Connection, change_id: int) -> None:
     """Raises NoSuchChange, TooLateToUndo, AlreadyUndone and NameTaken."""
+    keep_active(connection)
     change = _lock(connection, change_id)
     _restore_persons(connection, change)
     restored = _restore_faces(connection, change_id)
