@@ -17,9 +17,10 @@ from trainyard.progress import read_progress
 # Handing out: the photos, and their name in the shard's row. Committing: the shard, evidence of earlier content,
 # the new evidence, the photos' facts, the jobs.
 EMBED_BATCH = 2 + 5
-# Handing out: the same. Before the vectors: faces of earlier content. Committing: the shard, those faces, the new
-# ones, scans of earlier content, the new scans, the photos' facts, the jobs.
-DETECT_BATCH = 2 + 1 + 7
+# Handing out: the same. Before the vectors: faces that are not found again, and what is known of all. Committing: the
+# shard, what is known, and again once the persons, the faces, and persons named meanwhile are locked; the new faces,
+# suggestions that are none any more, scans of earlier content, the new scans, the photos' facts, the jobs.
+DETECT_BATCH = 2 + 2 + 12
 
 
 @pytest.fixture(scope="module")
