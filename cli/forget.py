@@ -64,7 +64,7 @@ def _photos(stores: "Stores", path: Path, yes: bool) -> "Erased":
     if count == 0:
         typer.echo(f"No photo is known at or below {_shown(path)}.", err=True)
     else:
-        ask(f"{count:,} photos at or below {_shown(path)}, with their faces,", yes)
+        ask(f"{counted(count, 'photos')} at or below {_shown(path)}, with their faces,", yes)
     with _progress(count) as progress:
         return erase_photos(stores, which, progress)
 
@@ -107,8 +107,13 @@ def ask(what: str, yes: bool) -> None:
 
 
 def counts(erased: "Erased") -> str:
-    parts = [f"{count:,} {name}" for name, count in asdict(erased).items()]
+    parts = [counted(count, name) for name, count in asdict(erased).items()]
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def counted(count: int, name: str) -> str:
+    """`name` is the plural, which ends in s."""
+    return f"{count:,} {name.removesuffix('s') if count == 1 else name}"
 
 
 def _shown(path: Path) -> str:

@@ -118,6 +118,7 @@ def _exit_code(status: str, *, switched: bool) -> int:
 
 
 def _outcome(database: "Database", engine: str, summary: dict[str, Any]) -> dict[str, Any]:
+    from cli.forget import counted
     from trainyard.face_networks import count_unsearched, read_networks
 
     active, *others = database.transact(read_networks)
@@ -125,7 +126,11 @@ def _outcome(database: "Database", engine: str, summary: dict[str, Any]) -> dict
         return {"switched": True, "sentence": _switched(active, others)}
     new = next((network for network in others if network.engine == engine), None)
     left = database.transact(lambda c: count_unsearched(c, active, new)) if new else 0
-    why = f"{left:,} photos are not searched by {engine} yet" if left else f"the session is {summary['overallStatus']}"
+    why = (
+        f"{engine} has yet to search {counted(left, 'photos')}"
+        if left
+        else f"the session is {summary['overallStatus']}"
+    )
     return {
         "switched": False,
         "sentence": f"The faces of {active.title} are still those that are shown: {why}. The same command goes on. "
@@ -145,7 +150,7 @@ def forget(
     data_dir: DataDirOption = None,
 ) -> None:
     """Remove the faces of a network that is not shown any more, with their vectors, for good."""
-    from cli.forget import ask, counts
+    from cli.forget import ask, counted, counts
     from trainyard.collection_erasure import erase_network
     from trainyard.face_networks import read_networks
 
@@ -155,7 +160,7 @@ def forget(
         if found is None:
             typer.echo(_not_one(collection, networks), err=True)
             raise typer.Exit(EXIT_USAGE)
-        ask(f"The {found.faces:,} faces of {found.title} in {collection}", yes)
+        ask(f"The {counted(found.faces, 'faces')} of {found.title} in {collection}", yes)
         erased = erase_network(stores, found.id)
     typer.echo(f"{counts(erased)} removed.")
 

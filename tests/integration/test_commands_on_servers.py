@@ -66,7 +66,7 @@ def test_they_need_no_more_than_the_api(trainyard: Run, database_url: str) -> No
     assert (checked.returncode, json.loads(checked.stdout)) == (0, [
         {"what": "photos whose files are gone (a session of their folder takes note of it)", "count": 3, "done": None}
     ]), checked.stderr  # fmt: skip
-    assert trainyard("forget", "/photos/000001.jpg", "--yes").stdout.startswith("1 photos, 0 faces, 0 persons")
+    assert trainyard("forget", "/photos/000001.jpg", "--yes").stdout.startswith("1 photo, 0 faces, 0 persons")
     exported = trainyard("people", "export", "-")
     assert exported.returncode == 0, exported.stderr
     imported = trainyard("people", "import", "-", text=exported.stdout)

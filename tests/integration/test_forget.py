@@ -177,7 +177,7 @@ def test_a_person_is_forgotten_with_all_faces_and_not_found_again(here: Library,
         asset_of_anna = run.rows("SELECT asset_id FROM face_instances WHERE id = :id", id=of_anna[0])[0].asset_id
     answer = trainyard("forget", "--person", anna, "--yes", "--data-dir", here.data_dir)
     assert answer.code == 0, answer.err
-    counts = f"0 photos, {len(of_anna)} faces, 1 persons, {len(of_anna)} vectors and {len(of_anna)} thumbnails removed."
+    counts = f"0 photos, {len(of_anna)} faces, 1 person, {len(of_anna)} vectors and {len(of_anna)} thumbnails removed."
     assert answer.out.startswith(counts)
     with running(here.data_dir) as run:
         assert [row.name for row in run.rows("SELECT name FROM persons")] == ["Bob"]

@@ -185,7 +185,8 @@ def test_a_photo_that_cannot_be_searched_keeps_the_old_faces_shown(here: Library
     answer = switched(trainyard, here)
     assert answer.code == 1
     assert (
-        "The faces of insightface's buffalo_l are still those that are shown: 1 photos are not searched" in answer.out
+        "The faces of insightface's buffalo_l are still those that are shown: dlib has yet to search 1 photo"
+        in answer.out
     )
     photo.write_bytes(content)
     assert switched(trainyard, here).code == 0

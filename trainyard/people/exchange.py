@@ -12,6 +12,7 @@ from typing import TextIO, TypeAlias
 import sqlalchemy as sa
 
 from trainyard.database import Database
+from trainyard.face_models import keep_active
 from trainyard.people.exchange_export import read_people
 from trainyard.people.exchange_import import Import, Imported, import_faces, import_group
 from trainyard.people.exchange_records import (
@@ -56,6 +57,7 @@ def import_people(database: Database, file: TextIO, name: str, watch: Watch = la
 
 def _apply(connection: sa.Connection, before: Import, batch: Sequence[AnyRecord]) -> Import:
     """What it has come to with this batch; the transaction may have to be done again."""
+    keep_active(connection)
     work = Import(dict(before.persons), replace(before.counts))
     for record in batch:
         if isinstance(record, PersonRecord):
