@@ -17,7 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from tests.conftest import execute, url_of
 from tests.rows import add_model, add_photos, add_session, add_step
 from trainyard.database import MIGRATION_LOCK, SchemaMismatch, _alembic_config, check_schema, migrate
-from trainyard.tables import installation, metadata, shards
+from trainyard.tables import face_scans, installation, metadata, shards
 
 REPOSITORY = Path(__file__).parents[2]
 MIGRATE = "import sys; from trainyard.database import migrate; migrate(sys.argv[1])"
@@ -104,6 +104,30 @@ def waiting_at_the_lock(connection: sa.Connection) -> int:
     waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (" \
         "SELECT oid FROM pg_database WHERE datname = current_database())"  # fmt: skip
     return int(connection.execute(sa.text(waiting)).scalar_one())
+
+
+def test_of_several_face_networks_the_one_that_was_used_last_stays_active(empty_url: str) -> None:
+    """Which may be the older one, gone back to. Before 0007 all of them were active."""
+    engine, config = sa.create_engine(empty_url, poolclass=sa.NullPool), _alembic_config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0006")
+        one = add_model(connection, "face")
+        copied = """
+            INSERT INTO models (kind, engine, name, weights_sha256, preprocess_version, dimension, collection, trained)
+            SELECT kind, engine, 'other', weights_sha256, preprocess_version, dimension, collection, trained
+            FROM models RETURNING id
+        """
+        other = connection.execute(sa.text(copied)).scalar_one()
+        photos, content = add_photos(connection, 2), b"content"
+        for photo, model in zip(photos, (other, one), strict=True):
+            scan = {"asset_id": photo, "content_sha256": content, "model_id": model, "faces": 1}
+            scan |= {"min_confidence": 0.5, "min_face_size_px": 20, "session_id": add_session(connection)}
+            connection.execute(sa.insert(face_scans).values(scan))
+    migrate(empty_url)
+    with engine.connect() as connection:
+        active = connection.execute(sa.text("SELECT id FROM models WHERE kind = 'face' AND active"))
+        assert [row.id for row in active] == [one]
 
 
 def test_a_database_without_a_schema_is_told_with_what_to_do(empty_url: str) -> None:

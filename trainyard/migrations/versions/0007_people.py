@@ -9,9 +9,12 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-# Before, each network that was ever used was active; it is that of the newest photos' faces.
+# Before, each network that was ever used was active; it is that which was used last.
 ONE_FACE_MODEL = """
-UPDATE models SET active = (id = (SELECT max(id) FROM models WHERE kind = 'face')) WHERE kind = 'face'
+UPDATE models SET active = (id = (
+    SELECT m.id FROM models m LEFT JOIN face_scans s ON s.model_id = m.id
+    WHERE m.kind = 'face' GROUP BY m.id ORDER BY max(s.session_id) DESC NULLS LAST, m.id DESC LIMIT 1
+)) WHERE kind = 'face'
 """
 
 # Points have yet to be told when their photos were taken, and who is in them.
