@@ -86,6 +86,21 @@ def test_what_a_person_confirmed_since_stays(library: Library) -> None:
     assert undone.skipped == 1
 
 
+def test_a_face_taken_away_and_given_back_since_stays_unless_that_is_undone_first(library: Library) -> None:
+    everybody = Everybody(library)
+    first, *others = everybody.grouped
+    change = library.do(faces.assign, everybody.grouped, everybody.carl)
+    since = library.do(faces.unassign, [first]), library.do(faces.assign, [first], everybody.carl)
+    assert library.do(changes.undo, change.id).skipped == 1
+    assert library.owners([first, *others]) == [everybody.carl, None, None]
+    again = library.do(faces.assign, others, everybody.carl)
+    later = library.do(faces.unassign, others)
+    library.do(changes.undo, later.id)
+    assert library.do(changes.undo, again.id).skipped == 0
+    assert [library.do(changes.undo, made.id).skipped for made in reversed(since)] == [0, 0]
+    assert library.owners([first]) == [everybody.carl]
+
+
 def test_faces_that_are_gone_since_are_counted(library: Library) -> None:
     everybody = Everybody(library)
     change = library.do(faces.assign, [*everybody.grouped], everybody.carl)

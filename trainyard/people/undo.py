@@ -34,7 +34,8 @@ OPEN_CLUSTERS = sa.text("""
     ORDER BY id FOR SHARE
 """)
 
-# A face whose group was closed since waits for the next grouping. One whose person is gone stays where it is.
+# A face whose group was closed since waits for the next grouping. One whose person is gone stays where it is, and so
+# does one that somebody took away and gave back since: the later word counts.
 RESTORE_FACES = sa.text("""
     UPDATE face_instances f SET
         person_id = r.person_before, assigned_by = r.assigned_by_before, similarity = r.similarity_before,
@@ -45,6 +46,9 @@ RESTORE_FACES = sa.text("""
     WHERE r.change_id = :change_id AND f.id = r.face_id
         AND f.person_id IS NOT DISTINCT FROM r.person_after AND f.assigned_by IS NOT DISTINCT FROM r.assigned_by_after
         AND (f.ignored_at IS NOT NULL) = r.ignored_after
+        AND NOT EXISTS (
+            SELECT FROM people_change_faces later JOIN people_changes c ON c.id = later.change_id
+            WHERE later.face_id = f.id AND c.id > :change_id AND c.undone_at IS NULL)
         AND (r.person_before IS NULL
             OR EXISTS (SELECT FROM persons p WHERE p.id = r.person_before AND p.deleted_at IS NULL))
     RETURNING f.id
