@@ -16,7 +16,7 @@ from cli.models_switch import wish_of
 from tests import libraries
 from tests.command_line import Answer, Ask, trainyard
 from tests.e2e.stores.qdrant import stand_in
-from tests.local_runs import Run, data_directory
+from tests.local_runs import Run, data_directory, wait_until
 from tests.people_libraries import PHOTOS, Library, copied, faces_in, name_person, stores_of, tell
 from tests.rows import add_model
 from tests.served import hold
@@ -150,14 +150,19 @@ def test_until_the_end_the_faces_of_before_are_shown_and_named(here: Library) ->
 def test_a_switch_that_was_stopped_is_taken_up_by_the_same_command(here: Library, trainyard: Ask) -> None:
     with installation(here.data_dir) as run:
         assert isinstance(run.engines, TwoEngines)
+        other = run.engines.other_faces
+
+        def stopping() -> bool:
+            return any(job.state == "stopping" for job in run.jobs.observe())
+
+        other.on_detect = lambda: other.seen < PHOTOS // 3 or wait_until(stopping, "the worker to be stopped")
         run.database.transact(lambda connection: create(connection, wish_of("dlib")))
         run.wait_for(lambda c: c.execute(sa.text(SOME_SEARCHED)).first(), "some photos to be searched")
-        run.engines.other_faces.on_detect = lambda: run.controller.stop()
     answer = switched(trainyard, here)
     assert (answer.code, "taken up where it stopped" in answer.out) == (0, True), answer.err
     with installation(here.data_dir) as run:
         assert shown(run) == "dlib"
-        assert [row.id for row in run.rows("SELECT id FROM training_sessions")] == [1, 2]
+        assert [row.id for row in run.rows("SELECT id FROM training_sessions ORDER BY id")] == [1, 2]
 
 
 SOME_SEARCHED = """
