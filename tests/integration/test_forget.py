@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from cli.stores import open_stores
 from tests import libraries
 from tests.command_line import Ask, trainyard
-from tests.local_runs import Run, running
+from tests.local_runs import Run, running, wait_until
 from tests.natural_keys import check_vectors
 from tests.people_libraries import PHOTOS, Library, copied, faces_in, library, name_person, stores_of
 from tests.served import Served, hold, served
@@ -322,18 +322,21 @@ def test_a_session_at_work_there_is_named_and_a_paused_one_goes_on_with_the_rest
 
 
 def test_a_paused_session_goes_on_to_look_for_faces_where_all_were_forgotten(here: Library) -> None:
-    go_on = Event()
     for number in range(8):
         libraries.write_photo(here.photos / f"c/new {number}.png", 500 + number, (1,))
     with running(here.data_dir) as run:
-        run.engines.fake_faces.on_detect = lambda: hold(go_on)(None)
+
+        def stopping() -> bool:
+            return any(job.state == "stopping" for job in run.jobs.observe())
+
+        engine = run.engines.fake_faces
+        engine.on_detect = lambda: engine.seen < 4 or wait_until(stopping, "the worker to be stopped")
         session = run.begin(here.photos)
-        running_now = "SELECT 1 FROM steps WHERE session_id = :id AND step = 'detect' AND status = 'running'"
-        run.wait_for(lambda c: c.execute(sa.text(running_now), {"id": session}).first(), "the search to begin")
+        run.wait_for(lambda c: engine.seen >= 4, "some photos to be searched")
         run.ask(session, "pause")
-        go_on.set()
         paused = "SELECT 1 FROM training_sessions WHERE id = :id AND status = 'paused'"
         run.wait_for(lambda c: c.execute(sa.text(paused), {"id": session}).first(), "the session to pause")
+        engine.on_detect = lambda: None
         assert erase_faces(stores_of(run)).faces >= 32
         run.ask(session, "resume")
         assert run.ended(session)["overallStatus"] == "completed"
