@@ -34,21 +34,40 @@ TELL = sa.text("""
 """)
 
 
-def activate_if_complete(connection: sa.Connection, model_id: int) -> bool:
-    """Make this the active network if it has searched every photo that the other one has; returns whether it is new.
+HOLD_PERSONS = sa.text("SELECT FROM persons WHERE deleted_at IS NULL ORDER BY id FOR SHARE")
 
-    What was said of the other's faces is carried over once more: people may have gone on meanwhile.
+
+def begins_to_take_over(connection: sa.Connection, model_id: int) -> bool:
+    """Whether this network, not the active one, has searched every photo that the active one has.
+
+    Then people wait until this transaction ends. To come before any row is locked.
     """
-    active = active_face_model(connection)
-    if active is None or active.id == model_id:
-        return False
-    both = {"active_id": active.id, "model_id": model_id}
-    if connection.execute(UNCOVERED, both).first() is not None:
+    if not _is_complete(connection, model_id):
         return False
     take_turn(connection)
+    connection.execute(HOLD_PERSONS)
+    return True
+
+
+def take_over(connection: sa.Connection, model_id: int) -> None:
+    """Make this the active network in place of the other.
+
+    What was said of the other's faces is carried over once more: people went on after their photos were searched.
+    """
+    active = active_face_model(connection)
+    if active is None or not _is_complete(connection, model_id):
+        return
+    both = {"active_id": active.id, "model_id": model_id}
     taken = carry_over(connection, list(connection.scalars(SAID, both)), model_id)
     follow_to_network(connection, {old: new for new, old in taken.items()})
     activate(connection, model_id)
     enqueue_persons(connection, list(connection.scalars(PERSONS, {"model_id": model_id})))
     connection.execute(TELL, both)
-    return True
+
+
+def _is_complete(connection: sa.Connection, model_id: int) -> bool:
+    active = active_face_model(connection)
+    if active is None or active.id == model_id:
+        return False
+    both = {"active_id": active.id, "model_id": model_id}
+    return connection.execute(UNCOVERED, both).first() is None

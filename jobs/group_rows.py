@@ -1,7 +1,7 @@
 """Groups become rows in one transaction; whatever people did since the faces were read is left alone."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from jobs.activation import activate_if_complete
+from jobs.activation import begins_to_take_over, take_over
 from jobs.clustering import match_groups
 from trainyard import shards
 from trainyard.shards import Shard
@@ -28,6 +28,15 @@ class Faces:
     waiting: list[UUID]
 
 
+@dataclass(frozen=True)
+class Groups:
+    """Faces by place in each new group, by label; `kept` are those that were there before, with their ids."""
+
+    new: Mapping[int, set[int]]
+    kept: Mapping[int, int]
+    unwanted: set[int]  # those to be dismissed from the first
+
+
 def store_groups(
     connection: sa.Connection, shard: Shard, model_id: int, faces: Faces, labels: NDArray[np.int64]
 ) -> None:
@@ -35,8 +44,23 @@ def store_groups(
     shards.beat(connection, shard)
     if shards.is_finished(connection, shard):  # committed before, and the answer lost
         return
+    takes_over = begins_to_take_over(connection, model_id)
     here = _untouched(connection, faces)
-    dismissed = _open_groups(connection, model_id)
+    groups = _compared(faces, labels, here, _open_groups(connection, model_id))
+    _write(connection, shard, model_id, faces, here, groups)
+    if takes_over:
+        take_over(connection, model_id)
+    counts = {
+        "clusters": len(groups.new) - len(groups.kept) - len(groups.unwanted),
+        "groups": len(groups.new),
+        "grouped": sum(map(len, groups.new.values())),
+    }
+    shards.beat(connection, shard, done=len(faces.ids), total=len(faces.ids), counts=counts)
+    shards.finish(connection, shard)
+
+
+def _compared(faces: Faces, labels: NDArray[np.int64], here: Collection[UUID], dismissed: Mapping[int, bool]) -> Groups:
+    """The groups to be, beside those that are open; `dismissed` says of each of these whether it was."""
     new: dict[int, set[int]] = defaultdict(set)
     old: dict[int, set[int]] = defaultdict(set)
     for i, label in enumerate(labels.tolist()):
@@ -46,24 +70,22 @@ def store_groups(
         if cluster is not None and cluster in dismissed:
             old[cluster].add(i)
     kept = match_groups(old, new)
-    unwanted = {label for label, members in new.items() if label not in kept and _unwanted(members, faces, dismissed)}
+    unwanted = {label for label in new.keys() - kept.keys() if _unwanted(new[label], faces, dismissed)}
+    return Groups(new, kept, unwanted)
+
+
+def _write(
+    connection: sa.Connection, shard: Shard, model_id: int, faces: Faces, here: set[UUID], groups: Groups
+) -> None:
     ids = {
-        label: kept[label] if label in kept else _create(connection, shard, model_id, label in unwanted)
-        for label in sorted(new)
+        label: groups.kept.get(label) or _create(connection, shard, model_id, label in groups.unwanted)
+        for label in sorted(groups.new)
     }
-    _move_faces(connection, faces, here, {i: ids[label] for label, members in new.items() for i in members})
-    for label, members in new.items():
+    _move_faces(connection, faces, here, {i: ids[label] for label, members in groups.new.items() for i in members})
+    for label, members in groups.new.items():
         _describe(connection, ids[label], faces, sorted(members))
     _close_others(connection, model_id, sorted(ids.values()), faces)
     connection.execute(TAKEN_TURN, {"ids": faces.waiting})
-    activate_if_complete(connection, model_id)
-    counts = {
-        "clusters": len(new) - len(kept) - len(unwanted),
-        "groups": len(new),
-        "grouped": sum(map(len, new.values())),
-    }
-    shards.beat(connection, shard, done=len(faces.ids), total=len(faces.ids), counts=counts)
-    shards.finish(connection, shard)
 
 
 LOCK = sa.text("""
