@@ -35,10 +35,11 @@ export function estimateLine(signal) {
 function sentenceOf({ images, known, seconds, sessionsMeasured }, faces) {
   if (images.count === 0 && images.exact) return "No photos in there.";
   const many = images.exact ? photos(images.count) : `${photos(images.count)} or more`;
-  if (seconds === null) return `${many}. How long that takes is not known yet: the first session here measures it.`;
   const done = faces ? Math.min(known.embedded, known.searched) : known.embedded;
   if (images.exact && done >= images.count) return `${many}, all of them done before: a few seconds.`;
+  const what = `${many}${done ? `, ${count(done)} of them done before` : ""}`;
+  if (seconds === null) return `${what}. How long that takes is not known yet: it is measured as sessions run.`;
   const measured = sessionsMeasured === 1 ? "the last session" : `the last ${count(sessionsMeasured)} sessions`;
   const time = seconds < 5 ? "a few seconds" : `about ${duration(seconds)}`;
-  return `${many}${done ? `, ${count(done)} of them done before` : ""}: ${time} here, measured over ${measured}.`;
+  return `${what}: ${time} here, measured over ${measured}.`;
 }

@@ -4,7 +4,7 @@ import { get, post } from "/page/api.js";
 import { setText } from "/page/dom.js";
 import { forgetToast } from "/page/parts/toast.js";
 import { viewOf } from "/page/routes.js";
-import { rememberPlaces, restorePlace } from "/page/scroll.js";
+import { knowBehind, rememberPlaces, restorePlace } from "/page/scroll.js";
 import { signInView } from "/page/sign_in.js";
 
 const AGAIN_MS = 2_000;
@@ -88,7 +88,8 @@ function title(text) {
 }
 
 document.addEventListener("signed-out", (event) => askToSignIn(event.detail));
-addEventListener("hashchange", () => {
+addEventListener("hashchange", ({ oldURL }) => {
+  knowBehind(oldURL ? new URL(oldURL).hash : null);
   scrollTo(0, 0);
   main.focus({ preventScroll: true });
   show();
@@ -106,4 +107,5 @@ signOut.addEventListener("click", async () => {
   }
 });
 rememberPlaces();
+knowBehind(null);
 begin();

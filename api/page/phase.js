@@ -34,7 +34,7 @@ export function phaseBar(name, faceEngine) {
     const { status, progress } = phase;
     const chosen = session?.faceDetection.engine;
     node.dataset.status = status;
-    setText(label, `${phaseName(name, isEngine(chosen) ? chosen : faceEngine)}: ${reachedOf(phase)}`);
+    setText(label, `${phaseName(name, isEngine(chosen) ? chosen : faceEngine, session ?? {})}: ${reachedOf(phase)}`);
     setText(counts, countsOf(phase));
     fill(bar, status, progress.percentage, false);
     setText(note, noteOf(name, phase, session));
@@ -68,5 +68,6 @@ function noteOf(name, phase, session) {
 // Training is skipped only where a session was made to look for faces alone.
 function whySkipped(name, session) {
   if (name === "training") return "Photos were embedded before";
+  if (name === "clustering" && session?.assignOnly) return "Groups stay as they are";
   return session?.faceDetection.enabled === false ? "Switched off" : NOTHING;
 }

@@ -1,5 +1,7 @@
 // Where somebody was on each page of their history, so that Back leads there and not to the top.
 
+import { element } from "/page/dom.js";
+
 const SETTLED_MS = 150;
 const LONGEST_MS = 10_000; // that what had the focus is waited for
 
@@ -13,6 +15,34 @@ export function rememberPlaces() {
   }, { passive: true });
   addEventListener("hashchange", () => clearTimeout(timer), { capture: true });
   document.addEventListener("click", rememberPlace, { capture: true }); // before a link leads away
+}
+
+/** A link to where somebody came from; where that is just behind in the history, it is gone back to as it was left. */
+export function backLink(href, label) {
+  const link = element("a", { href }, label);
+  link.addEventListener("click", (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return; // in a tab of its own
+    event.preventDefault();
+    goBack(href);
+  });
+  return element("nav", { class: "back", "aria-label": "Back" }, link);
+}
+
+/** As that link does. */
+export function goBack(href) {
+  if (history.state?.behind === href) history.back();
+  else location.hash = href;
+}
+
+/** Have a new entry of the history know the address behind it (none: it is the first). */
+export function knowBehind(address) {
+  if (!history.state) history.replaceState({ behind: address }, "");
+}
+
+/** Show another address in place of this one: what is behind stays behind. */
+export function goInPlace(href) {
+  history.replaceState({ behind: history.state?.behind ?? null }, "", href);
+  dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
 /** Go where this entry of the history was left, once `shown` is fulfilled; a new one begins at the top. */

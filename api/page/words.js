@@ -29,9 +29,10 @@ export function headline({ overallStatus, overallProgress }) {
 }
 
 /** A phase's name; face detection's with the engine, where one is chosen. */
-export function phaseName(name, faceEngine) {
+export function phaseName(name, faceEngine, { assignOnly = false } = {}) {
   if (name === "training") return "Training";
   if (name === "clustering") return "Clustering";
+  if (assignOnly) return "Recognising People";
   return isEngine(faceEngine) ? `Face Detection (${ENGINES[faceEngine]})` : "Face Detection";
 }
 

@@ -135,3 +135,37 @@ def press_until_focused(page: Page, name: str) -> None:
             assert focused.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
             return
     raise AssertionError(f"Tab never led to {name}")
+
+
+def test_what_it_will_cost_is_told_from_what_sessions_here_took(
+    page: Page, server: Served, library: Path, screenshots: Path
+) -> None:
+    page.goto(f"{server.url}/#/new")
+    cost = page.locator(".estimate")
+    expect(cost).to_have_text("10 photos. How long that takes is not known yet: it is measured as sessions run.")
+    page.get_by_label("Only 2024").check()
+    expect(cost).to_contain_text("4 photos.")
+    page.get_by_label("Only 2024").uncheck()
+    server.ended(server.create(library / "2024"))
+    page.reload()
+    expect(cost).to_contain_text("10 photos, 4 of them done before")
+    server.ended(server.create(library / "2025"))
+    page.reload()
+    expect(cost).to_have_text("10 photos, all of them done before: a few seconds.")
+    page.route("**/estimate?*", lambda route: route.fulfill(json=costs(12_400, seconds=2_400, sessions=5)))
+    page.reload()
+    expect(cost).to_have_text("12,400 photos: about 40 min here, measured over the last 5 sessions.")
+    shoot(page, screenshots, "new-session-cost")
+    page.unroute("**/estimate?*")
+    page.get_by_label("Folder", exact=True).fill("/nowhere")
+    expect(cost).to_be_empty()
+
+
+def costs(photos: int, seconds: float, sessions: int) -> dict[str, object]:
+    return {
+        "images": {"count": photos, "exact": True, "text": f"{photos:,}"},
+        "known": {"embedded": 0, "searched": 0},
+        "seconds": seconds,
+        "phases": {},
+        "sessionsMeasured": sessions,
+    }

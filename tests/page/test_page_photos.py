@@ -13,7 +13,7 @@ from tests import pictures
 from tests.libraries import photo
 from tests.page.browsing import shoot
 from tests.page.gallery import faces_of
-from tests.page.naming import name_by_api, toast
+from tests.page.naming import name_by_api, reread, toast
 from tests.served import Served
 from tests.served_rows import ServedRows, served_rows
 
@@ -121,13 +121,35 @@ def test_back_leads_to_where_the_photo_was(page: Page, many: ServedRows) -> None
     before = page.evaluate("scrollY")
     in_sight.click()
     expect(page.get_by_role("heading", name=re.compile(r"photo \d+\.jpg"))).to_be_visible()
-    page.go_back()
     same = page.get_by_role("link", name=name, exact=True)
+    for lead_back in (page.go_back, page.locator(".back a").click):
+        lead_back()
+        expect(same).to_be_visible()
+        expect(same).to_be_focused()
+        assert abs(page.evaluate("scrollY") - before) < 400
+        same.click()
+        expect(page.get_by_role("link", name="Next photo")).to_be_visible()
+        page.keyboard.press("ArrowRight")
+        expect(page.get_by_role("heading", level=1)).not_to_have_text(str(name).split(",")[0])
+    page.keyboard.press("Escape")
     expect(same).to_be_visible()
-    expect(same).to_be_focused()
-    assert abs(page.evaluate("scrollY") - before) < 400
     page.reload()
     expect(same).to_be_visible()
+
+
+def test_new_photos_are_told_of_and_shown_when_asked(page: Page, many: ServedRows) -> None:
+    Asked(page)
+    page.goto(f"{many.url}/#/photos")
+    expect(told(page)).to_have_text("100,000 photos")
+    newer = page.get_by_role("button", name="Show what is new")
+    expect(newer).to_be_hidden()
+    with many.services.database.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE image_assets SET missing_since = now() WHERE path_text LIKE '%00001.jpg'"))
+    reread(page)
+    newer.click()
+    expect(told(page)).to_have_text("99,999 photos")
+    expect(photo_link(page, 1)).to_have_count(0)
+    expect(newer).to_be_hidden()
 
 
 def test_the_grid_is_gone_through_by_keys(page: Page, many: ServedRows) -> None:
@@ -189,6 +211,8 @@ def test_dates_are_in_the_address_and_outlive_a_reload(page: Page, many: ServedR
     expect(told(page)).to_have_text("48 photos")
     page.go_back()
     expect(page.get_by_label("Taken to")).to_have_value("")
+    expect(told(page)).to_have_text("100,000 photos")
+    page.go_forward()
     page.get_by_role("button", name="Clear all").click()
     expect(told(page)).to_have_text("100,000 photos")
     page.get_by_label("Taken from").fill("2030-01-01")

@@ -7,6 +7,7 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from tests.page.browsing import bars, hold_embedding, let_pause, shoot
+from tests.page.naming import let_pass_end, name_by_api
 from tests.served import Served
 
 
@@ -117,3 +118,16 @@ def test_a_refusal_shows_the_session_as_it_is_now(page: Page, server: Served, li
     page.unroute("**/progress-unified")
     expect(page.get_by_role("heading", name="Completed: 100%")).to_be_visible()
     expect(page.get_by_role("alert")).to_contain_text("it cannot pause any more")
+
+
+def test_a_session_that_only_recognises_people_says_what_it_does(page: Page, known: Served, screenshots: Path) -> None:
+    name_by_api(known, 0, "Anna")
+    let_pass_end(known)
+    page.goto(f"{known.url}/#/sessions")
+    row = page.get_by_role("list", name="Sessions").get_by_role("listitem").first
+    expect(row).to_contain_text("recognising people again")
+    row.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="Completed: 100%")).to_be_visible()
+    expect(page.locator("#phase-faceDetection")).to_contain_text("Recognising People")
+    assert notes(page)[2] == "Groups stay as they are"
+    shoot(page, screenshots, "session-recognising")

@@ -48,6 +48,7 @@ export function personField({ label, placeholder, signal, onChoose, mayCreate = 
   function open(isOpen) {
     list.hidden = !isOpen;
     input.setAttribute("aria-expanded", String(isOpen));
+    if (isOpen) list.scrollIntoView({ block: "nearest" });
   }
 
   function activate(i) {

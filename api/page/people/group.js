@@ -7,6 +7,7 @@ import { personField } from "/page/parts/combobox.js";
 import { faceList } from "/page/parts/face_list.js";
 import { selection } from "/page/parts/selection.js";
 import { named } from "/page/people/unknown_group.js";
+import { backLink } from "/page/scroll.js";
 import { faces } from "/page/words.js";
 
 const NONE = "Nobody is in this group any more: the faces have names, or were grouped anew.";
@@ -63,7 +64,7 @@ export async function groupView(main, { parameters: [id], signal, mayChange, tit
 
   title("Who is this?");
   main.append(
-    element("nav", { class: "back", "aria-label": "Back" }, element("a", { href: "#/people" }, "People")),
+    backLink("#/people", "People"),
     element("header", { class: "view-head" }, element("div", {}, heading, size),
       mayChange ? naming : null),
     trouble, ...list.nodes, chosen.node,

@@ -4,6 +4,7 @@ import { element, setOptionalText, setText } from "/page/dom.js";
 import { onPeopleChanged, undoChange } from "/page/parts/changes.js";
 import { listing } from "/page/parts/listing.js";
 import { toast } from "/page/parts/toast.js";
+import { backLink } from "/page/scroll.js";
 import { moment } from "/page/words.js";
 
 const PAGE = 50;
@@ -21,7 +22,7 @@ export function historyView(main, { signal, mayChange, title }) {
   });
   title("History");
   main.append(
-    element("nav", { class: "back", "aria-label": "Back" }, element("a", { href: "#/people" }, "People")),
+    backLink("#/people", "People"),
     element("h1", {}, "History"),
     element("p", { class: "hint" }, "What was done in the last 24 hours can be undone. Faces changed since then stay."),
     none, ...changes.nodes,

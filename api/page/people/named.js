@@ -14,7 +14,7 @@ const FEW = 8; // so many are found without a filter
 
 /** `onRead(people, hasMore)` is told who there is, whenever that is read. */
 export function namedPeople({ signal, mayChange }, onRead) {
-  const shown = new Map();
+  const known = new Map(); // by id, also those whom the filter has hidden since
   const filter = element("input", {
     type: "search", "aria-label": "Filter people by name", placeholder: "Filter by name",
   });
@@ -36,13 +36,12 @@ export function namedPeople({ signal, mayChange }, onRead) {
   let isEmpty = true;
 
   function told(items, hasMore) {
-    shown.clear();
-    items.forEach((person) => shown.set(person.id, person));
+    items.forEach((person) => known.set(person.id, person));
     const isFiltered = filter.value.trim() !== "";
     if (!isFiltered) {
       isEmpty = items.length === 0;
       filter.hidden = items.length <= FEW && !hasMore;
-      chosen.keep(items.map(({ id }) => id));
+      if (!hasMore) chosen.keep(items.map(({ id }) => id));
       onRead(items, hasMore);
     }
     node.hidden = isEmpty;
@@ -60,7 +59,7 @@ export function namedPeople({ signal, mayChange }, onRead) {
   }
 
   async function merge() {
-    const merged = await mergePeople(chosen.chosen().map((id) => shown.get(id)).filter(Boolean));
+    const merged = await mergePeople(chosen.chosen().map((id) => known.get(id)).filter(Boolean));
     if (!merged) return;
     chosen.clear();
     if (list.classList.contains("selecting")) select();

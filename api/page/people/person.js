@@ -9,6 +9,7 @@ import { personFaces } from "/page/people/person_faces.js";
 import { personHead } from "/page/people/person_head.js";
 import { personPhotos } from "/page/people/person_photos.js";
 import { personSuggestions } from "/page/people/person_suggestions.js";
+import { backLink } from "/page/scroll.js";
 
 const TABS = { photos: personPhotos, faces: personFaces, suggestions: personSuggestions };
 
@@ -42,7 +43,7 @@ export async function personView(main, context) {
 
   const assigning = assigningLine({ signal, onEnded: refresh });
   main.append(
-    element("nav", { class: "back", "aria-label": "Back" }, element("a", { href: "#/people" }, "People")),
+    backLink("#/people", "People"),
     head.node, ...assigning.nodes, trouble, body,
   );
   onPeopleChanged(signal, refresh);

@@ -14,7 +14,8 @@ export function personSuggestions(person, { signal, mayChange }) {
   const none = element("p", { class: "hint", hidden: true }, "Nothing to ask. Naming and answering finds more.");
   const question = element("h2", {}, `Which of these are ${person.name}?`);
   const all = element("button", { type: "button", onclick: () => chosen.chooseAll() }, "Choose all");
-  const oneByOne = element("a", { class: "button", href: "#/people/suggestions" }, "One at a time");
+  const address = queried("#/people/suggestions", { personId: person.id });
+  const oneByOne = element("a", { class: "button", href: address }, "One at a time");
   const head = element("div", { class: "view-head", hidden: true }, question,
     mayChange ? element("div", { class: "buttons" }, all, oneByOne) : null);
   const yes = answerButton(`Yes, ${person.name}`, "primary", () => answer("accept"));

@@ -9,6 +9,7 @@ const ENOUGH = 20; // so many ahead are known
 
 /** `onChange()` is called when there is something else to ask; `onTrouble(error)` when an answer was not taken. */
 export class SuggestionQueue {
+  #path;
   #signal;
   #on;
   #waiting = [];
@@ -19,7 +20,9 @@ export class SuggestionQueue {
   #given = []; // answers that may be taken back, the latest last
   isRead = false;
 
-  constructor(signal, on) {
+  /** `path` is the list to read. */
+  constructor(path, signal, on) {
+    this.#path = path;
     this.#signal = signal;
     this.#on = on;
   }
@@ -46,7 +49,7 @@ export class SuggestionQueue {
   }
 
   async #readPage() {
-    const page = await get(listPath("/suggestions", PAGE, this.#nextPage), this.#signal);
+    const page = await get(listPath(this.#path, PAGE, this.#nextPage), this.#signal);
     const isAnswered = (one) => this.#given.some(({ about }) => keyOf(about) === keyOf(one));
     const fresh = page.items.filter((one) => !this.#seen.has(keyOf(one)) && !isAnswered(one));
     fresh.forEach((one) => this.#seen.add(keyOf(one)));

@@ -1,19 +1,21 @@
 // "Is this Anna?": one face at a time, by buttons and keys.
 
+import { queried } from "/page/api.js";
 import { element, setOptionalText, setText } from "/page/dom.js";
 import { onPeopleChanged } from "/page/parts/changes.js";
 import { onKeys } from "/page/parts/keys.js";
 import { assigningLine } from "/page/people/assigning.js";
 import { suggestionCard } from "/page/people/suggestion_face.js";
 import { SuggestionQueue } from "/page/people/suggestion_queue.js";
+import { backLink } from "/page/scroll.js";
 import { count } from "/page/words.js";
 
-export async function suggestionsView(main, { signal, mayChange, announce, title }) {
+export async function suggestionsView(main, { query, signal, mayChange, announce, title }) {
   const card = suggestionCard(signal);
   const left = element("p", { class: "hint number" });
   const trouble = element("p", { class: "notice danger", role: "alert", hidden: true });
   const done = element("div", { class: "card empty", hidden: true }, ...nothingToAsk());
-  const queue = new SuggestionQueue(signal, {
+  const queue = new SuggestionQueue(queried("/suggestions", { personId: query.get("personId") }), signal, {
     onChange: show, onTrouble: (error) => setOptionalText(trouble, error.message),
   });
   const buttons = {
@@ -22,8 +24,8 @@ export async function suggestionsView(main, { signal, mayChange, announce, title
     yes: answerButton("Yes", "Y", () => answer(true), "primary"),
     undo: answerButton("Undo", "Z", () => queue.undo(), "link"),
   };
-  const bar = element("div", { class: "answers", role: "group", "aria-label": "Your answer", hidden: true },
-    ...Object.values(buttons));
+  const shown = mayChange ? Object.values(buttons) : [buttons.skip];
+  const bar = element("div", { class: "answers", role: "group", "aria-label": "Your answer", hidden: true }, ...shown);
   let asked = "";
 
   function answer(isYes) {
@@ -36,7 +38,7 @@ export async function suggestionsView(main, { signal, mayChange, announce, title
     const isOver = queue.isRead && !current;
     card.node.hidden = !current;
     done.hidden = !isOver;
-    bar.hidden = !mayChange || (!current && !queue.mayUndo);
+    bar.hidden = !current && !queue.mayUndo;
     for (const name of ["no", "skip", "yes"]) buttons[name].hidden = !current;
     buttons.undo.disabled = !queue.mayUndo;
     if (current) ask(current);
@@ -59,17 +61,13 @@ export async function suggestionsView(main, { signal, mayChange, announce, title
   const assigning = assigningLine({ signal, onEnded: refresh });
   main.append(element(
     "div", { class: "asking" },
-    element("nav", { class: "back", "aria-label": "Back" }, element("a", { href: "#/people" }, "People")),
+    backLink("#/people", "People"),
     element("header", { class: "view-head" }, element("h1", {}, "Suggestions"), left),
     ...assigning.nodes, trouble, card.node, bar, done,
   ));
   onPeopleChanged(signal, ({ id, undoneAt }) => undoneAt && queue.takenBack(id));
-  if (mayChange) {
-    onKeys(signal, {
-      y: () => queue.current && answer(true), n: () => queue.current && answer(false), s: () => queue.skip(),
-      ArrowRight: () => queue.skip(), z: () => queue.undo(),
-    });
-  }
+  onKeys(signal, { s: () => queue.skip(), ArrowRight: () => queue.skip() });
+  if (mayChange) onKeys(signal, { y: () => answer(true), n: () => answer(false), z: () => queue.undo() });
   await refresh();
   if (queue.current && mayChange) buttons.yes.focus({ preventScroll: true });
 }

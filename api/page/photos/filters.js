@@ -8,6 +8,7 @@ import { textSearch } from "/page/photos/text_search.js";
 import { isFiltered, searchOf } from "/page/photos/search_state.js";
 
 const MOST_CATEGORIES = 200;
+const TYPING_MS = 600;
 
 /** The fields; `go(wanted, isRefined)` is called with what is looked for now. `update(search)` shows it. */
 export function photoFilters({ signal, system }, go) {
@@ -24,9 +25,7 @@ export function photoFilters({ signal, system }, go) {
   });
   const category = element("select", { "aria-label": "Category", hidden: true, onchange: () => (
     go({ categoryId: category.value ? [Number(category.value)] : [] })) });
-  const [from, to] = [["From", "takenFrom"], ["To", "takenTo"]].map(([label, name]) => (
-    element("input", { type: "date", "aria-label": `Taken ${label.toLowerCase()}`, onchange: (event) => (
-      go({ [name]: event.target.value || null })) })));
+  const [from, to] = dateFields(signal, (takenFrom, takenTo) => go({ takenFrom, takenTo }));
   const goNowhere = () => go(searchOf(new URLSearchParams()));
   const clear = element("button", { type: "button", class: "link", onclick: goNowhere }, "Clear all");
   const node = element(
@@ -50,6 +49,25 @@ export function photoFilters({ signal, system }, go) {
 
   const readCategories = offerCategories(category, signal);
   return { node, update, clear: goNowhere };
+}
+
+/** The first and the last day, once they are typed to the end: while a year is typed, each digit makes another one. */
+function dateFields(signal, onChange) {
+  const fields = ["Taken from", "Taken to"].map((label) => (
+    element("input", { type: "date", "aria-label": label, min: "1826-01-01", max: "9999-12-31", onchange: later })));
+  let timer = 0;
+
+  function later() {
+    clearTimeout(timer);
+    timer = setTimeout(tell, TYPING_MS);
+  }
+
+  function tell() {
+    if (fields.every((field) => field.checkValidity())) onChange(...fields.map(({ value }) => value || null));
+  }
+
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  return fields;
 }
 
 async function offerCategories(select, signal) {

@@ -4,6 +4,7 @@ import { get, queried } from "/page/api.js";
 import { element } from "/page/dom.js";
 import { know } from "/page/photos/known.js";
 import { isRanked, pathOf, photoAddress, searchOf } from "/page/photos/search_state.js";
+import { goInPlace } from "/page/scroll.js";
 
 const AROUND = 50; // so far is looked for it where the list has changed since
 const MOST = 1_000; // the API's longest page
@@ -72,7 +73,7 @@ function stepLink(label, sign, side) {
   link.addEventListener("click", (event) => {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return; // in a tab of its own
     event.preventDefault();
-    location.replace(link.href);
+    goInPlace(link.getAttribute("href"));
   });
   return link;
 }

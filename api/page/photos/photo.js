@@ -11,11 +11,12 @@ import { photoSide } from "/page/photos/photo_side.js";
 import { addressOf, searchOf } from "/page/photos/search_state.js";
 import { similarStrip } from "/page/photos/similar.js";
 import { photoStage } from "/page/photos/stage.js";
+import { backLink, goBack } from "/page/scroll.js";
 import { folderName } from "/page/words.js";
 
 export function photoView(main, context) {
   const { parameters: [id], query, signal, title, mayChange } = context;
-  const back = addressOf(searchOf(query));
+  const { href: back, label } = wayBack(query);
   const neighbours = new Neighbours(id, query, signal);
   const stage = photoStage({ mayChange, onFace: (face, box) => menu.open(face, box) });
   const menu = faceMenu({ into: stage.picture, signal, onDone: focusFace });
@@ -64,18 +65,22 @@ export function photoView(main, context) {
     }
   }
 
-  main.append(
-    element("nav", { class: "back", "aria-label": "Back" }, element("a", { href: back }, "Photos")),
-    trouble, node, strip.node,
-  );
+  main.append(backLink(back, label), trouble, node, strip.node);
   stage.node.append(...neighbours.links);
   onPeopleChanged(signal, () => readFaces().catch(() => {}));
   onKeys(signal, {
     ArrowLeft: () => neighbours.go(-1), ArrowRight: () => neighbours.go(1), f: stage.toggle.flip,
-    Escape: () => { if (!menu.close()) location.hash = back; },
+    Escape: () => menu.close() || goBack(back),
   });
   neighbours.read();
   return read();
+}
+
+/** To what this photo was opened from, else to the list that its address is of. */
+function wayBack(query) {
+  const behind = history.state?.behind;
+  const isList = !behind || /^#\/photos(\?|$)/.test(behind);
+  return { href: behind || addressOf(searchOf(query)), label: isList ? "Photos" : "Back" };
 }
 
 function sayGone(main, title, back) {

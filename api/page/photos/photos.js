@@ -3,6 +3,7 @@
 import { get } from "/page/api.js";
 import { element, setOptionalText, setText } from "/page/dom.js";
 import { onPeopleChanged } from "/page/parts/changes.js";
+import { lookAgain } from "/page/parts/looking_again.js";
 import { photoFilters } from "/page/photos/filters.js";
 import { photoGrid } from "/page/photos/grid.js";
 import { know } from "/page/photos/known.js";
@@ -12,7 +13,7 @@ import { addressOf, isRanked, pathOf, photoAddress, searchOf } from "/page/photo
 import { photoTile } from "/page/photos/tile.js";
 import { WindowedList } from "/page/photos/windowed_list.js";
 import { rememberPlace } from "/page/scroll.js";
-import { month, photos } from "/page/words.js";
+import { count, month, photos } from "/page/words.js";
 
 const PAGE = 100;
 
@@ -23,7 +24,10 @@ export function photosView(main, context) {
   const number = element("span", { class: "hint number" });
   const trouble = element("p", { class: "notice danger", role: "alert", hidden: true });
   const body = element("div", { class: "found" });
+  const showing = { type: "button", class: "link", hidden: true, onclick: showNewest };
+  const newer = element("button", showing, "Show what is new");
   let search = searchOf(query);
+  let known = 0;
   let left = new AbortController(); // aborted when something else is looked for
 
   /** Look for something else; `isRefined` takes the place of what was looked for in the history. */
@@ -31,7 +35,8 @@ export function photosView(main, context) {
     search = { ...search, ...wanted };
     if (addressOf(search) === location.hash) return;
     rememberPlace();
-    history[isRefined ? "replaceState" : "pushState"](null, "", addressOf(search));
+    const behind = isRefined ? history.state?.behind : location.hash;
+    history[isRefined ? "replaceState" : "pushState"]({ behind }, "", addressOf(search));
     scrollTo(0, 0);
     show();
   }
@@ -51,7 +56,8 @@ export function photosView(main, context) {
       await grid.reread();
       if (here.aborted) return;
       setOptionalText(trouble, null);
-      tell(list);
+      known = list.length;
+      tell(list, grid.shown());
       if (list.length === 0) body.replaceChildren(await noPhotos(search, context, filters.clear));
     } catch (error) {
       if (here.aborted || error.status === 401) return;
@@ -60,17 +66,33 @@ export function photosView(main, context) {
     }
   }
 
-  function tell(list) {
-    const said = isRanked(search) ? "Best matches first" : photos(list.length);
+  function tell(list, shown) {
+    const more = shown < list.length ? `; the first ${count(shown)} are here, dates lead to the others` : "";
+    const said = isRanked(search) ? "Best matches first" : `${photos(list.length)}${more}`;
     setText(number, said);
+    newer.hidden = true;
     announce(list.length ? said : "No photos found.");
+  }
+
+  function showNewest() {
+    scrollTo(0, 0);
+    document.getElementById("main").focus({ preventScroll: true });
+    show();
+  }
+
+  // While a session finds photos the grid does not jump: it says that there are others.
+  async function lookForNew() {
+    if (isRanked(search)) return;
+    const page = await get(pathOf(search, { limit: 1 }), signal).catch(() => null);
+    if (page) newer.hidden = page.total === known;
   }
 
   title("Photos");
   main.append(
     element("h1", { class: "visually-hidden" }, "Photos"), filters.node, trouble,
-    element("div", { class: "sight" }, when, number), body,
+    element("div", { class: "sight" }, when, number, newer), body,
   );
+  lookAgain(signal, lookForNew);
   onPeopleChanged(signal, () => search.personId.length && show());
   signal.addEventListener("abort", () => left.abort());
   return show();
