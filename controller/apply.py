@@ -11,6 +11,7 @@ from controller import lease as leases
 from controller import plan
 from controller.backend import JobBackend, JobSpec
 from controller.lease import Lease
+from controller.reassign import go_over_again
 from controller.refusals import Refusals
 from trainyard import lifecycle, shards, weights
 from trainyard.database import Database, notify
@@ -258,6 +259,8 @@ def _finish_step(action: plan.FinishStep, connection: sa.Connection, applier: Ap
         failure_message=None,
         completed_at=sa.func.clock_timestamp(),
     )
+    if action.step == "detect" and action.status == "completed":
+        go_over_again(connection, action.session_id)
     _count_images(connection, action.session_id)
     _set_waiting(connection, action.session_id, None)
     notify(connection)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from jobs import assign
 from jobs.assign import Assigning
+from tests import libraries
 from tests.hand_jobs import HandJobs
 from tests.local_runs import Run, data_directory, running
 from tests.named_faces import answer_no, call, faces_of, ignore, names_in, person, tell
@@ -262,6 +263,42 @@ def test_the_prototypes_that_stood_when_it_began_decide(
     named = {name for number in range(PHOTOS) for name in names_in(run, path_of(photos, number))}
     assert named == {"Anna", "Bela", None}
     assert len(run.rows("SELECT id FROM face_instances WHERE person_id = :id", id=person(run, "Bela"))) == 1
+
+
+def test_whoever_is_named_while_faces_are_found_is_looked_for_among_them_afterwards(run: Run, photos: Path) -> None:
+    """A session compares its faces with the prototypes that stood when it began to look for them."""
+
+    def name_bela(kind: str) -> None:
+        if kind == "face":
+            run.engines.fake_faces.on_detect = once(lambda: named_now(run, "Bela", first_face(run, photos, 1).id))
+
+    run.engines.on_load = name_bela
+    for number in (601, 602):
+        libraries.write_photo(photos / f"{number}.png", number, (1,))
+    assert run.run(photos)["facesDetected"] == 2
+    asked = run.wait_for(lambda _: run.rows(ASKED), "a session to be asked for")
+    assert [(row.source_session_id, row.asked_by) for row in asked] == [(None, "changes")]
+    assert run.ended(asked[0].id)["facesAssignedToPersons"] >= 2
+    assert names_in(run, photos / "601.png") == names_in(run, photos / "602.png") == ["Bela"]
+    run.engines.on_load = lambda kind: None
+    run.run(photos)
+    assert len(run.rows(ASKED)) == 1  # nobody was named since
+
+
+ASKED = """
+    SELECT id, source_session_id, options ->> 'asked_by' AS asked_by FROM training_sessions
+    WHERE CAST(options ->> 'assign' AS boolean)
+"""
+
+
+def named_now(run: Run, name: str, face_id: Any) -> None:
+    call(run, name, face_id)
+    tell(run)
+
+
+def once(work: Callable[[], object]) -> Callable[[], object]:
+    left = [work]
+    return lambda: left.pop()() if left else None
 
 
 def then(work: Callable[..., Any], after: Callable[[], object]) -> Callable[..., Any]:
