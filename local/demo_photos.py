@@ -17,7 +17,7 @@ from math import cos, radians, sin
 from pathlib import Path
 from typing import Any
 
-from PIL import ExifTags, Image, ImageEnhance
+from PIL import ExifTags, Image, ImageEnhance, ImageFilter
 
 INSIGHTFACE = "insightface/data/images"
 SCIKIT_IMAGE = "skimage/data"
@@ -118,6 +118,7 @@ def library() -> Iterator[tuple[str, Maker]]:
     """Every file of the library: its path in it, and what makes its bytes."""
     yield f"{PEOPLE}/group.jpg", shipped(f"{INSIGHTFACE}/t1.jpg").read_bytes
     yield f"{PEOPLE}/group enlarged.jpg", _enlarged_group
+    yield f"{PEOPLE}/group out of focus.jpg", _blurred_group
     yield f"{PEOPLE}/astronaut.png", shipped(f"{SCIKIT_IMAGE}/astronaut.png").read_bytes
     yield f"{PEOPLE}/small portrait.png", shipped(f"{INSIGHTFACE}/Tom_Hanks_54745.png").read_bytes
     for face in FACES:
@@ -169,6 +170,12 @@ def _cut(picture: Image.Image, box: tuple[int, int, int, int], take: Retake) -> 
 def _enlarged_group() -> bytes:
     picture = _picture(f"{INSIGHTFACE}/t1.jpg")
     return _encoded(picture.resize((2560, 1772), Image.Resampling.BICUBIC), "JPEG", quality=85)
+
+
+def _blurred_group() -> bytes:
+    """Too poor to be grouped; once people are named, some of them are known in it, and some are asked about."""
+    picture = _picture(f"{INSIGHTFACE}/t1.jpg").filter(ImageFilter.GaussianBlur(3))
+    return _encoded(picture, "JPEG", quality=85)
 
 
 def black_png(width: int, height: int) -> bytes:
