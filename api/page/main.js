@@ -93,6 +93,7 @@ addEventListener("hashchange", ({ oldURL }) => {
   scrollTo(0, 0);
   main.focus({ preventScroll: true });
   show();
+  announce(document.title);
 });
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();

@@ -19,6 +19,7 @@ export async function personView(main, context) {
   const trouble = element("p", { class: "notice danger", role: "alert", hidden: true });
   const body = element("div", { class: "person-body" });
   let part = null;
+  let shown = "";
 
   async function refresh() {
     try {
@@ -27,12 +28,19 @@ export async function personView(main, context) {
       setOptionalText(trouble, null);
       head.update(person);
       part ??= begin(person);
+      shown = keyOf(person);
       await part.refresh(person);
     } catch (error) {
       if (signal.aborted) return;
       if (error.status === 404 || error.status === 422) sayGone(main, title);
       else if (error.status !== 401) setOptionalText(trouble, error.message);
     }
+  }
+
+  // A long list is not read again while nothing has come of it.
+  async function look() {
+    const person = await get(`/persons/${id}`, signal).catch(() => null);
+    if (!person || keyOf(person) !== shown) await refresh();
   }
 
   function begin(person) {
@@ -47,9 +55,11 @@ export async function personView(main, context) {
     head.node, ...assigning.nodes, trouble, body,
   );
   onPeopleChanged(signal, refresh);
-  lookAgain(signal, refresh);
+  lookAgain(signal, look);
   return refresh();
 }
+
+const keyOf = ({ name, photos, faces, suggestions }) => [name, photos, faces, suggestions].join();
 
 function sayGone(main, title) {
   title("Nobody");

@@ -23,12 +23,13 @@ export function unknownGroups({ signal, mayChange, announce }) {
   const node = element("section", { "aria-label": "Who is this?" }, heading, done, ...groups.nodes);
 
   /** A group is done with; the next one takes its place, and the focus. */
-  function left(item, made) {
+  function left(item) {
     const next = item.nextElementSibling ?? item.previousElementSibling;
     item.remove();
     const field = next?.querySelector("input");
     (field ?? heading).focus();
-    announce(next ? `${made.sentence} Next: ${next.getAttribute("aria-label")}.` : made.sentence);
+    // What was done is the toast's to say.
+    announce(next ? `Next: ${next.getAttribute("aria-label")}.` : "That was the last group.");
   }
 
   return { node, refresh: groups.refresh, isEmpty: () => isEmpty };

@@ -9,9 +9,9 @@ import { faces } from "/page/words.js";
 
 const SAMPLES = 5;
 
-/** The card. `onLeft(node, change)` is told when the group got a name, or was dismissed. */
+/** The card. `onLeft(node)` is told when the group got a name, or was dismissed. */
 export function unknownGroup({ id }, { signal, mayChange, onLeft }) {
-  const large = element("a", { class: "group-face", href: `#/people/groups/${id}`, "aria-label": "See all faces" });
+  const large = element("a", { class: "group-face", href: `#/people/groups/${id}` });
   const samples = element("div", { class: "samples" });
   const size = element("a", { class: "group-size number", href: `#/people/groups/${id}`, tabindex: "-1" });
   const field = personField({
@@ -30,8 +30,8 @@ export function unknownGroup({ id }, { signal, mayChange, onLeft }) {
     busy = true;
     node.classList.add("busy");
     try {
-      const made = await change(ask);
-      onLeft(node, made);
+      await change(ask);
+      onLeft(node);
     } catch (error) {
       field.say(error.message);
       field.input.focus();
@@ -44,6 +44,7 @@ export function unknownGroup({ id }, { signal, mayChange, onLeft }) {
   function update({ size: number, representative, samples: shown }) {
     setText(size, faces(number));
     node.setAttribute("aria-label", `Group of ${faces(number)}`);
+    large.setAttribute("aria-label", `See all ${faces(number)}`);
     field.input.setAttribute("aria-label", `Name of this person, ${faces(number)}`);
     const now = [representative, ...shown].map((face) => face?.id).join();
     if (now === told) return;

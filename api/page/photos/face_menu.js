@@ -7,16 +7,16 @@ import { personField } from "/page/parts/combobox.js";
 import { facePicture, faceWord } from "/page/parts/face.js";
 import { named } from "/page/people/unknown_group.js";
 
-/** A menu that opens at a face's box in `into`. `onDone(faceId)` is told when it closes after something was done. */
+/** A menu that opens at a face's box in `into`. `onDone(faceId, hasChanged)` is told when it has closed. */
 export function faceMenu({ into, signal, onDone }) {
-  let opened = null; // { node, box }
+  let opened = null; // { node, face }
 
   function open(face, box) {
     close();
     const node = element("div", { class: "face-menu card", role: "dialog", "aria-label": faceWord(face) });
     node.append(...partsOf(face, (ask) => act(node, face, ask), signal, () => close()));
     into.append(node);
-    opened = { node, box };
+    opened = { node, face };
     beside(node, box, into);
     (node.querySelector("input") ?? node.querySelector("button")).focus({ preventScroll: true });
     node.scrollIntoView({ block: "nearest" });
@@ -27,7 +27,7 @@ export function faceMenu({ into, signal, onDone }) {
     try {
       await change(ask);
       if (opened?.node === node) dismiss();
-      onDone(face.id);
+      onDone(face.id, true);
     } catch (error) {
       setOptionalText(trouble, error.message);
     }
@@ -38,13 +38,13 @@ export function faceMenu({ into, signal, onDone }) {
     opened = null;
   }
 
-  /** True if it was open; the focus goes back to the face. */
+  /** True if it was open. */
   function close() {
     if (!opened) return false;
-    const { node, box } = opened;
+    const { node, face } = opened;
     const hadFocus = node.contains(document.activeElement);
     dismiss();
-    if (hadFocus) box?.focus();
+    if (hadFocus) onDone(face.id, false);
     return true;
   }
 

@@ -59,7 +59,7 @@ export function photoGrid({ list, tile, label, signal, onTrouble, onSight = () =
     const place = known ?? { node: element("li", { tabindex: "-1" }) }; // it may have the focus before it is read
     place.item = item;
     const hadFocus = place.node.contains(document.activeElement);
-    place.node.setAttribute("aria-setsize", String(state.shown));
+    place.node.setAttribute("aria-setsize", String(list.hasMore ? -1 : state.shown)); // nobody knows how many
     place.node.setAttribute("aria-posinset", String(at + 1));
     place.node.replaceChildren(...(item ? [tile(item, at)] : []));
     const link = place.node.querySelector("a");

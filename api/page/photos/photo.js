@@ -48,8 +48,8 @@ export function photoView(main, context) {
     side.showFaces(faces);
   }
 
-  async function focusFace(faceId) {
-    await readFaces().catch(() => {});
+  async function focusFace(faceId, hasChanged) {
+    if (hasChanged) await readFaces().catch(() => {});
     (stage.boxOf(faceId) ?? side.faceOf(faceId))?.focus();
   }
 
