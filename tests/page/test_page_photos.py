@@ -115,6 +115,7 @@ def test_back_leads_to_where_the_photo_was(page: Page, many: ServedRows) -> None
     page.goto(f"{many.url}/#/photos")
     expect(photo_link(page, 0)).to_be_visible()
     page.evaluate("scrollTo(0, 1_000_000)")
+    expect(photo_link(page, 0)).to_have_count(0)
     in_sight = page.locator(".photo-grid a").nth(30)
     expect(in_sight).to_be_visible()
     name = in_sight.get_attribute("aria-label")
@@ -185,6 +186,24 @@ def test_the_next_and_the_last_photo_of_a_long_list_are_a_key_away(page: Page, m
     page.go_back()
     expect(photo_link(page, 3)).to_be_visible()
     expect(page).to_have_url(f"{many.url}/#/photos")
+
+
+SWIPE = """([from, to]) => {
+    const stage = document.querySelector(".stage");
+    const at = (x) => [new Touch({ identifier: 1, target: stage, clientX: x, clientY: 300 })];
+    stage.dispatchEvent(new TouchEvent("touchstart", { touches: at(from), changedTouches: at(from) }));
+    stage.dispatchEvent(new TouchEvent("touchend", { touches: [], changedTouches: at(to) }));
+}"""
+
+
+def test_a_finger_swipes_from_photo_to_photo(page: Page, many: ServedRows) -> None:
+    Asked(page)
+    page.goto(f"{many.url}/#/photos/4?at=3")
+    heading = page.get_by_role("heading", level=1)
+    for way, number in (((300, 100), 4), ((100, 300), 3), ((300, 280), 3)):
+        expect(page.get_by_role("link", name="Next photo")).to_be_visible()
+        page.evaluate(SWIPE, way)
+        expect(heading).to_have_text(f"photo {number:06}.jpg")
 
 
 def test_a_list_that_has_changed_still_knows_its_neighbours(page: Page, many: ServedRows) -> None:

@@ -63,7 +63,7 @@ export async function suggestionsView(main, { query, signal, mayChange, announce
     "div", { class: "asking" },
     backLink("#/people", "People"),
     element("header", { class: "view-head" }, element("h1", {}, "Suggestions"), left),
-    ...assigning.nodes, trouble, card.node, bar, done,
+    ...assigning.nodes, trouble, card.node, done, bar,
   ));
   onPeopleChanged(signal, ({ id, undoneAt }) => undoneAt && queue.takenBack(id));
   onKeys(signal, { s: () => queue.skip(), ArrowRight: () => queue.skip() });

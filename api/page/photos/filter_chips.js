@@ -14,7 +14,7 @@ export function personChips(signal, onChange) {
     const chip = element("li", { class: "token" });
     const remove = () => onChange(ids.filter((one) => one !== id));
     const show = (person) => chip.replaceChildren(avatar(person), person.name, removeButton(person.name, remove));
-    show({ name: `Person ${id}` });
+    show({ name: "…" }); // until it is known, or if they are no more
     get(`/persons/${id}`, signal).then(show, () => {});
     return chip;
   }

@@ -4,6 +4,7 @@ import { get } from "/page/api.js";
 import { element, setOptionalText } from "/page/dom.js";
 import { onPeopleChanged } from "/page/parts/changes.js";
 import { onKeys } from "/page/parts/keys.js";
+import { onSwipe } from "/page/parts/swipe.js";
 import { faceMenu } from "/page/photos/face_menu.js";
 import { know, knownImage } from "/page/photos/known.js";
 import { Neighbours } from "/page/photos/neighbours.js";
@@ -67,6 +68,7 @@ export function photoView(main, context) {
 
   main.append(backLink(back, label), trouble, node, strip.node);
   stage.node.append(...neighbours.links);
+  onSwipe(stage.node, (by) => neighbours.go(by));
   onPeopleChanged(signal, () => readFaces().catch(() => {}));
   onKeys(signal, {
     ArrowLeft: () => neighbours.go(-1), ArrowRight: () => neighbours.go(1), f: stage.toggle.flip,

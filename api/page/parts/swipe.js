@@ -1,0 +1,18 @@
+// Swiping sideways with a finger.
+
+const FAR_PX = 60;
+const STEEP = 0.5; // of the way sideways that may be up or down
+
+/** `swiped(by)` is told: −1 to what is before, +1 to what is after. */
+export function onSwipe(node, swiped) {
+  let begun = null;
+  node.addEventListener("touchstart", ({ touches }) => {
+    begun = touches.length === 1 ? { x: touches[0].clientX, y: touches[0].clientY } : null; // two fingers enlarge
+  }, { passive: true });
+  node.addEventListener("touchend", ({ changedTouches: [touch] }) => {
+    if (!begun) return;
+    const [x, y] = [touch.clientX - begun.x, touch.clientY - begun.y];
+    begun = null;
+    if (Math.abs(x) > FAR_PX && Math.abs(y) < Math.abs(x) * STEEP) swiped(x < 0 ? 1 : -1);
+  }, { passive: true });
+}
