@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from jobs import assign
 from tests.page.browsing import shoot
 from tests.page.gallery import faces_of
-from tests.page.naming import name_by_api, suggest, toast
+from tests.page.naming import let_pass_end, name_by_api, suggest, toast
 from tests.served import Served
 
 
@@ -158,6 +158,27 @@ def test_while_more_of_them_are_looked_for_the_page_says_how_far_that_is(
     photos = known.client.get("/api/v1/persons").json()["items"][0]["photos"]
     expect(page.get_by_role("listitem").filter(has_text="Anna")).to_contain_text(f"{photos} photos")
     assert known.client.get("/api/v1/persons").json()["items"][0]["faces"] == len(ids)
+
+
+def test_a_pass_too_quick_to_be_seen_is_told_of_all_the_same(page: Page, known: Served) -> None:
+    ids = [str(id) for id in faces_of(known.run, 0)]
+    page.goto(f"{known.url}/#/people")
+    expect(page.get_by_role("list", name="Unknown people").get_by_role("listitem")).to_have_count(6)
+    page.route("**/events", lambda route: route.abort())
+    page.route("**/progress-unified", lambda route: route.abort())
+    known.client.post("/api/v1/faces/assign", json={"faceIds": ids[:2], "name": "Anna"})
+    let_pass_end(known)
+    expect(page.get_by_text(f"Looked again: {len(ids) - 2} faces recognised.")).to_be_visible()
+    expect(page.get_by_role("list", name="Unknown people").get_by_role("listitem")).to_have_count(5)
+
+
+def test_what_the_pass_withdraws_is_asked_no_more(page: Page, known: Served) -> None:
+    suggest(known, 1, "Ben")
+    page.goto(f"{known.url}/#/people/suggestions")
+    expect(page.get_by_role("heading", name="Is this Ben?")).to_be_visible()
+    name_by_api(known, 0, "Anna")
+    let_pass_end(known)
+    expect(page.get_by_role("heading", name="Nothing to ask")).to_be_visible()
 
 
 def test_two_who_answer_at_once_are_asked_about_what_is_left(browser: Browser, page: Page, known: Served) -> None:

@@ -16,18 +16,26 @@ export function assigningLine({ signal, onEnded }) {
   const bar = element("progress", { max: "100", "aria-label": "Looking for more faces" });
   const node = element("div", { class: "assigning", hidden: true }, line, bar);
   const ended = element("p", { class: "hint assigned", role: "status" });
-  const state = { watched: null, timer: 0, soonUntil: 0, stop: null };
+  const state = { watched: null, timer: 0, soonUntil: 0, stop: null, last: null }; // `last`: the newest one known of
 
   async function look() {
     clearTimeout(state.timer);
     try {
       const { items } = await get("/training/sessions?limit=5", signal);
-      const going = items.find(isAssigning);
-      if (going && !state.watched) watch(going.id);
+      meet(items.find(({ assignOnly }) => assignOnly));
     } catch {
       // the next look may tell
     }
     if (!signal.aborted && !state.watched) again();
+  }
+
+  // One may have begun and ended between two looks.
+  function meet(newest) {
+    const before = state.last;
+    state.last = newest?.id ?? 0;
+    if (!newest || state.watched) return;
+    if (isActive(newest.overallStatus)) watch(newest.id);
+    else if (before !== null && newest.id > before) end(newest.id);
   }
 
   function again() {
@@ -50,7 +58,7 @@ export function assigningLine({ signal, onEnded }) {
     if (state.watched !== id) return;
     if (!isActive(overallStatus)) {
       leave();
-      tell(id);
+      end(id);
       return;
     }
     node.hidden = false;
@@ -62,11 +70,11 @@ export function assigningLine({ signal, onEnded }) {
     state.stop?.abort();
     state.watched = null;
     node.hidden = true;
-    onEnded();
     again();
   }
 
-  async function tell(id) {
+  async function end(id) {
+    onEnded();
     const found = await get(`/face-sessions/${id}`, signal).catch(() => null);
     if (found) setText(ended, foundWord(found));
   }
@@ -81,9 +89,6 @@ export function assigningLine({ signal, onEnded }) {
   look();
   return { nodes: [node, ended] };
 }
-
-/** Whether a session only looks for more faces of people who have names. */
-const isAssigning = ({ overallStatus, assignOnly }) => assignOnly && isActive(overallStatus);
 
 function foundWord({ facesAssignedToPersons, suggestionsCreated }) {
   const parts = [];

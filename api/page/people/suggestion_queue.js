@@ -5,6 +5,7 @@ import { change, undoChange } from "/page/parts/changes.js";
 import { forgetToast, toast } from "/page/parts/toast.js";
 
 const PAGE = 100;
+const MOST = 1_000; // the API's longest page
 const ENOUGH = 20; // so many ahead are known
 
 /** `onChange()` is called when there is something else to ask; `onTrouble(error)` when an answer was not taken. */
@@ -38,9 +39,13 @@ export class SuggestionQueue {
 
   /** Read the list anew: what is still to be asked stays where it is, what is new comes behind it. */
   async refresh() {
-    this.#nextPage = null;
+    await this.#reading?.catch(() => {});
+    const limit = Math.min(MOST, Math.max(PAGE, this.#waiting.length));
+    const page = await get(listPath(this.#path, limit, null), this.#signal);
+    const there = new Set(page.items.map(keyOf));
+    this.#waiting = this.#waiting.filter((one, i) => there.has(keyOf(one)) || (page.nextPageToken && i >= limit));
     this.#seen = new Set(this.#waiting.map(keyOf));
-    await this.#read();
+    this.#take(page);
   }
 
   async #read() {
@@ -49,7 +54,10 @@ export class SuggestionQueue {
   }
 
   async #readPage() {
-    const page = await get(listPath(this.#path, PAGE, this.#nextPage), this.#signal);
+    this.#take(await get(listPath(this.#path, PAGE, this.#nextPage), this.#signal));
+  }
+
+  #take(page) {
     const isAnswered = (one) => this.#given.some(({ about }) => keyOf(about) === keyOf(one));
     const fresh = page.items.filter((one) => !this.#seen.has(keyOf(one)) && !isAnswered(one));
     fresh.forEach((one) => this.#seen.add(keyOf(one)));

@@ -14,7 +14,7 @@ export function unknownGroups({ signal, mayChange, announce }) {
   let isEmpty = true;
   const groups = listing({
     path: () => "/clusters", page: PAGE, list, more: "More groups", signal,
-    make: (cluster) => unknownGroup(cluster, { signal, mayChange, onLeft: left }),
+    make: (cluster) => unknownGroup(cluster, { signal, mayChange, onLeft: left, onGone: () => groups.refresh() }),
     onRead: (items) => {
       isEmpty = items.length === 0;
       setOptionalText(done, isEmpty ? NOBODY : null);

@@ -8,9 +8,10 @@ import { facePicture } from "/page/parts/face.js";
 import { faces } from "/page/words.js";
 
 const SAMPLES = 5;
+const READ_MS = 6_000; // so long it is said that somebody else was quicker
 
-/** The card. `onLeft(node)` is told when the group got a name, or was dismissed. */
-export function unknownGroup({ id }, { signal, mayChange, onLeft }) {
+/** The card. `onLeft(node)` is told when the group got a name, or was dismissed; `onGone()` when it is no more. */
+export function unknownGroup({ id }, { signal, mayChange, onLeft, onGone }) {
   const large = element("a", { class: "group-face", href: `#/people/groups/${id}` });
   const samples = element("div", { class: "samples" });
   const size = element("a", { class: "group-size number", href: `#/people/groups/${id}`, tabindex: "-1" });
@@ -35,6 +36,7 @@ export function unknownGroup({ id }, { signal, mayChange, onLeft }) {
     } catch (error) {
       field.say(error.message);
       field.input.focus();
+      if (error.status === 404) setTimeout(() => signal.aborted || onGone(), READ_MS);
     } finally {
       busy = false;
       node.classList.remove("busy");

@@ -1,7 +1,7 @@
 // All photos, or those that are looked for.
 
 import { get } from "/page/api.js";
-import { element, setOptionalText, setText } from "/page/dom.js";
+import { arrange, element, setOptionalText, setText } from "/page/dom.js";
 import { onPeopleChanged } from "/page/parts/changes.js";
 import { lookAgain } from "/page/parts/looking_again.js";
 import { photoFilters } from "/page/photos/filters.js";
@@ -28,6 +28,7 @@ export function photosView(main, context) {
   const newer = element("button", showing, "Show what is new");
   let search = searchOf(query);
   let known = 0;
+  let again = () => {}; // reads what is looked for anew, where it stands
   let left = new AbortController(); // aborted when something else is looked for
 
   /** Look for something else; `isRefined` takes the place of what was looked for in the history. */
@@ -52,13 +53,19 @@ export function photosView(main, context) {
       onSight: (first) => setText(when, isRanked(search) ? "" : month(list.item(first)?.image.takenAt)),
     });
     body.replaceChildren(grid.node);
+    again = () => read(list, grid, here);
+    await again();
+  }
+
+  async function read(list, grid, here) {
     try {
       await grid.reread();
       if (here.aborted) return;
       setOptionalText(trouble, null);
       known = list.length;
       tell(list, grid.shown());
-      if (list.length === 0) body.replaceChildren(await noPhotos(search, context, filters.clear));
+      const none = list.length === 0 && (await noPhotos(search, context, filters.clear));
+      arrange(body, [none || grid.node]);
     } catch (error) {
       if (here.aborted || error.status === 401) return;
       setText(number, "");
@@ -93,7 +100,7 @@ export function photosView(main, context) {
     element("div", { class: "sight" }, when, number, newer), body,
   );
   lookAgain(signal, lookForNew);
-  onPeopleChanged(signal, () => search.personId.length && show());
+  onPeopleChanged(signal, () => search.personId.length && again());
   signal.addEventListener("abort", () => left.abort());
   return show();
 }
