@@ -57,6 +57,18 @@ def test_faces_are_answered_by_keys(page: Page, known: Served, screenshots: Any)
     expect(left).to_have_text(f"{number} left")
 
 
+def test_what_was_done_is_told_beside_the_buttons_never_on_them(page: Page, known: Served) -> None:
+    suggest(known, 0, "Anna")
+    page.set_viewport_size({"width": 360, "height": 640})
+    page.goto(f"{known.url}/#/people/suggestions")
+    page.get_by_role("button", name="No", exact=True).click()
+    expect(toast(page)).to_contain_text("1 face is not Anna.")
+    told, answer = toast(page).bounding_box(), page.get_by_role("group", name="Your answer").bounding_box()
+    assert told is not None
+    assert answer is not None
+    assert told["y"] + told["height"] <= answer["y"]
+
+
 def test_all_are_answered_however_fast(page: Page, known: Served) -> None:
     anna, ben = suggest(known, 0, "Anna"), suggest(known, 1, "Ben")
     page.goto(f"{known.url}/#/people/suggestions")
