@@ -148,7 +148,8 @@ def test_until_the_end_the_faces_of_before_are_shown_and_named(here: Library) ->
 
 
 def test_a_switch_that_was_stopped_is_taken_up_by_the_same_command(here: Library, trainyard: Ask) -> None:
-    with installation(here.data_dir) as run:
+    # One stream: of several, that of the first batch could be the one that waits, and its rows are written first.
+    with installation(here.data_dir, loaders=1) as run:
         assert isinstance(run.engines, TwoEngines)
         other = run.engines.other_faces
 
