@@ -9,9 +9,9 @@ import threading
 
 import sqlalchemy as sa
 
-from api.reassignment import ask_when_quiet
 from trainyard import outbox
 from trainyard.database import Database, first_line
+from trainyard.reassignment import ask_when_quiet, assign_options
 from trainyard.settings import Settings
 from trainyard.vectors import Vectors, VectorsUnavailable, VectorsUnusable
 
@@ -38,7 +38,7 @@ class FollowUp:
     ) -> None:
         self._database = database  # of its own, so that it never waits for requests, nor they for it
         self._vectors = vectors
-        self._settings = settings
+        self._options = assign_options(untrained=settings.untrained, face_engine=settings.face_engine)
         self._poll_seconds = poll_seconds
         self._quiet_seconds = quiet_seconds
         self._turn = threading.Condition()
@@ -72,7 +72,7 @@ class FollowUp:
         try:
             while outbox.drain(self._database, self._vectors) and not self._closed:
                 pass
-            self._database.transact(lambda c: ask_when_quiet(c, self._settings, self._quiet_seconds))
+            self._database.transact(lambda c: ask_when_quiet(c, self._options, self._quiet_seconds))
             self._is_behind = False
         except Exception as error:  # whatever it is, changes go on and the next turn tries again
             if not self._is_behind and not self._closed:

@@ -11,10 +11,10 @@ from controller import lease as leases
 from controller import plan
 from controller.backend import JobBackend, JobSpec
 from controller.lease import Lease
-from controller.reassign import go_over_again
 from controller.refusals import Refusals
 from trainyard import lifecycle, shards, weights
 from trainyard.database import Database, notify
+from trainyard.reassignment import ask_after_detection
 from trainyard.steps import SHARDED_STEPS
 from trainyard.tables import steps, training_jobs, training_sessions
 
@@ -260,7 +260,7 @@ def _finish_step(action: plan.FinishStep, connection: sa.Connection, applier: Ap
         completed_at=sa.func.clock_timestamp(),
     )
     if action.step == "detect" and action.status == "completed":
-        go_over_again(connection, action.session_id)
+        ask_after_detection(connection, action.session_id)
     _count_images(connection, action.session_id)
     _set_waiting(connection, action.session_id, None)
     notify(connection)

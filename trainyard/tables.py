@@ -379,7 +379,7 @@ person_prototypes = Table(
     Column("embedding", LargeBinary, nullable=False),  # float32 little-endian, L2-normalised
     _time("created_at", required=True),
     _time("retired_at"),
-    Index(None, "model_id"),
+    Index("ix_person_prototypes_changed", "model_id", text("greatest(created_at, retired_at)")),
 )
 
 face_suggestions = Table(

@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 
 from api.paging import Limit, PageToken, page, read_id
 from api.problems import ANY_ROUTE, Problem, documented
-from api.reassignment import assign_options
 from api.routes.progress import PhaseStatus, phase_word
 from api.routes.sessions import (
     FaceDetectionRequest,
@@ -29,6 +28,7 @@ from api.services import Given, Services
 from trainyard import sessions
 from trainyard.folders import is_allowed
 from trainyard.lifecycle import NoSuchSession
+from trainyard.reassignment import assign_options
 from trainyard.tables import training_sessions
 
 router = APIRouter(prefix="/api/v1/face-sessions", tags=["face sessions"], responses=ANY_ROUTE)
@@ -112,7 +112,7 @@ def create_face_session(
 
 def _options(services: Services, wanted: FaceSessionRequest) -> dict[str, Any]:
     if wanted.assign_only:
-        return assign_options(services.settings)
+        return assign_options(untrained=services.settings.untrained, face_engine=services.settings.face_engine)
     thresholds = FaceDetectionRequest(min_confidence=wanted.min_confidence, min_face_size=wanted.min_face_size)
     return {**options_of(services, thresholds), "training": False}
 

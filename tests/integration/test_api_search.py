@@ -1,7 +1,7 @@
 """Search over HTTP: everything asked for must be met, by the rows; ranked by points, or the newest first."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from api.search_filters import Filters, condition
 from api.search_newest import After, count, newest
+from tests.query_plans import rows_read
 from tests.search_rows import Library, towards
 from tests.served_rows import ServedRows, served_rows
 from trainyard.tables import image_assets, models
@@ -309,25 +310,6 @@ def many(module_database_url: str) -> Iterator[sa.Connection]:
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(sa.text("VACUUM ANALYZE image_assets"))
         yield connection
     engine.dispose()
-
-
-def rows_read(connection: sa.Connection, read: Callable[[], Any]) -> list[int]:
-    """By statement that `read` sends: the most rows that a node of its plan looked at."""
-    sent: list[tuple[str, Any]] = []
-
-    def note(_: Any, __: Any, statement: str, parameters: Any, *rest: Any) -> None:
-        sent.append((statement, parameters))
-
-    sa.event.listen(connection, "before_cursor_execute", note)
-    read()
-    sa.event.remove(connection, "before_cursor_execute", note)
-    plans = [connection.exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {s}", p).scalar_one() for s, p in sent]
-    return [_most_rows(plan[0]["Plan"]) for plan in plans]
-
-
-def _most_rows(node: dict[str, Any]) -> int:
-    here = int(node["Actual Rows"] * node["Actual Loops"] + node.get("Rows Removed by Filter", 0))
-    return max([here, *(_most_rows(child) for child in node.get("Plans", []))])
 
 
 def test_a_page_of_a_large_library_reads_only_its_photos(many: sa.Connection) -> None:

@@ -43,6 +43,10 @@ def upgrade() -> None:
         [sa.text("coalesce(taken_at, created_at)"), "id"],
         postgresql_where=sa.text("missing_since IS NULL AND broken_code IS NULL"),
     )
+    op.drop_index(op.f("ix_person_prototypes_model_id"), "person_prototypes")
+    op.create_index(
+        "ix_person_prototypes_changed", "person_prototypes", ["model_id", sa.text("greatest(created_at, retired_at)")]
+    )
     _create_changes()
     op.create_table(
         "outbox",
