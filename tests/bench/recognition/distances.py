@@ -100,7 +100,7 @@ def _curves(name: str, of: Cosines, span: tuple[float, float], dashed: bool) -> 
 
 def _marks(population: str) -> list[Mark]:
     thresholds = THRESHOLDS[population]
-    return [Mark("suggestion", thresholds.suggestion), Mark("verification", thresholds.verification)]
+    return [Mark("verification", thresholds.verification), Mark("assign", thresholds.assign)]
 
 
 def _density(values: NDArray[np.float32], span: tuple[float, float]) -> tuple[list[float], list[float]]:
