@@ -2,6 +2,7 @@
 
 import { patch, post } from "/page/api.js";
 import { element, setOptionalText } from "/page/dom.js";
+import { acting } from "/page/parts/acting.js";
 import { change, tellViews } from "/page/parts/changes.js";
 import { personField } from "/page/parts/combobox.js";
 import { faceList } from "/page/parts/face_list.js";
@@ -24,21 +25,18 @@ export function personFaces(person, { signal, mayChange, refresh: refreshAll }) 
     word: (number) => faces(number), actions: [wrong, cover, others.node],
     onChange: (ids) => { cover.hidden = ids.size !== 1; },
   });
+  const act = acting({
+    signal,
+    onDone: () => {
+      others.clear();
+      chosen.clear();
+    },
+    onTrouble: (error) => setOptionalText(trouble, error?.message),
+  });
   const list = faceList({
     path: () => `/persons/${person.id}/faces`, label: `Faces of ${person.name}`, signal,
     chosen: mayChange ? chosen : undefined,
   });
-
-  async function act(does) {
-    setOptionalText(trouble, null);
-    try {
-      await does();
-      others.clear();
-      chosen.clear();
-    } catch (error) {
-      if (!signal.aborted) setOptionalText(trouble, error.message);
-    }
-  }
 
   async function makeCover() {
     await patch(`/persons/${person.id}`, { coverFaceId: chosen.chosen()[0] });

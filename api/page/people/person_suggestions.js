@@ -2,6 +2,7 @@
 
 import { post, queried } from "/page/api.js";
 import { element, setOptionalText } from "/page/dom.js";
+import { acting } from "/page/parts/acting.js";
 import { change } from "/page/parts/changes.js";
 import { faceList } from "/page/parts/face_list.js";
 import { selection } from "/page/parts/selection.js";
@@ -18,9 +19,12 @@ export function personSuggestions(person, { signal, mayChange }) {
   const oneByOne = element("a", { class: "button", href: address }, "One at a time");
   const head = element("div", { class: "view-head", hidden: true }, question,
     mayChange ? element("div", { class: "buttons" }, all, oneByOne) : null);
-  const yes = answerButton(`Yes, ${person.name}`, "primary", () => answer("accept"));
-  const no = answerButton(`Not ${person.name}`, "", () => answer("reject"));
+  const yes = answerButton(`Yes, ${person.name}`, "primary", () => act(() => answer("accept")));
+  const no = answerButton(`Not ${person.name}`, "", () => act(() => answer("reject")));
   const chosen = selection({ word: (number) => faces(number), actions: [yes, no] });
+  const act = acting({
+    signal, onDone: () => chosen.clear(), onTrouble: (error) => setOptionalText(trouble, error?.message),
+  });
   const list = faceList({
     path: () => queried("/suggestions", { personId: person.id }), label: `Suggestions for ${person.name}`, signal,
     faceOf: ({ face }) => face, word: ({ similarity }) => `Face, ${Math.round(similarity * 100)} % alike`,
@@ -31,15 +35,9 @@ export function personSuggestions(person, { signal, mayChange }) {
     },
   });
 
-  async function answer(verb) {
-    setOptionalText(trouble, null);
+  function answer(verb) {
     const suggestions = chosen.chosen().slice(0, MOST).map((faceId) => ({ faceId, personId: person.id }));
-    try {
-      await change(() => post(`/suggestions/${verb}`, { suggestions }));
-      chosen.clear();
-    } catch (error) {
-      if (!signal.aborted) setOptionalText(trouble, error.message);
-    }
+    return change(() => post(`/suggestions/${verb}`, { suggestions }));
   }
 
   return { nodes: [none, head, trouble, ...list.nodes, chosen.node], refresh: list.refresh };

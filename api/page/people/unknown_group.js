@@ -2,6 +2,7 @@
 
 import { post } from "/page/api.js";
 import { element, setText } from "/page/dom.js";
+import { acting } from "/page/parts/acting.js";
 import { change } from "/page/parts/changes.js";
 import { personField } from "/page/parts/combobox.js";
 import { facePicture } from "/page/parts/face.js";
@@ -17,30 +18,25 @@ export function unknownGroup({ id }, { signal, mayChange, onLeft, onGone }) {
   const size = element("a", { class: "group-size number", href: `#/people/groups/${id}`, tabindex: "-1" });
   const field = personField({
     label: "Name of this person", placeholder: "Who is this?", signal,
-    onChoose: (person) => act(() => post(`/clusters/${id}/name`, named(person))),
+    onChoose: (person) => make(() => post(`/clusters/${id}/name`, named(person))),
   });
   const dismiss = element("button", { type: "button", class: "link quiet", onclick: () => (
-    act(() => post(`/clusters/${id}/dismiss`))) }, "Not a person I want");
+    make(() => post(`/clusters/${id}/dismiss`))) }, "Not a person I want");
   const side = element("div", { class: "group-side" }, size, samples, ...(mayChange ? [field.node, dismiss] : []));
   const node = element("li", { class: "card group" }, large, side);
+  const act = acting({ signal, onDone: () => onLeft(node), onTrouble });
   let told = "";
-  let busy = false;
 
-  async function act(ask) {
-    if (busy) return;
-    busy = true;
+  const make = (ask) => act(() => {
     node.classList.add("busy");
-    try {
-      await change(ask);
-      onLeft(node);
-    } catch (error) {
-      field.say(error.message);
-      field.input.focus();
-      if (error.status === 404) setTimeout(() => signal.aborted || onGone(), READ_MS);
-    } finally {
-      busy = false;
-      node.classList.remove("busy");
-    }
+    return change(ask).finally(() => node.classList.remove("busy"));
+  });
+
+  function onTrouble(error) {
+    field.say(error?.message);
+    if (!error) return;
+    field.input.focus();
+    if (error.status === 404) setTimeout(() => signal.aborted || onGone(), READ_MS);
   }
 
   function update({ size: number, representative, samples: shown }) {

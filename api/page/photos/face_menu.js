@@ -2,6 +2,7 @@
 
 import { post } from "/page/api.js";
 import { element, setOptionalText } from "/page/dom.js";
+import { acting } from "/page/parts/acting.js";
 import { change } from "/page/parts/changes.js";
 import { personField } from "/page/parts/combobox.js";
 import { facePicture, faceWord } from "/page/parts/face.js";
@@ -14,23 +15,20 @@ export function faceMenu({ into, signal, onDone }) {
   function open(face, box) {
     close();
     const node = element("div", { class: "face-menu card", role: "dialog", "aria-label": faceWord(face) });
-    node.append(...partsOf(face, (ask) => act(node, face, ask), signal, () => close()));
+    const act = acting({
+      signal,
+      onDone: () => {
+        if (opened?.node === node) dismiss();
+        onDone(face.id, true);
+      },
+      onTrouble: (error) => setOptionalText(node.querySelector(".field-error.menu"), error?.message),
+    });
+    node.append(...partsOf(face, (ask) => act(() => change(ask)), signal, close));
     into.append(node);
     opened = { node, face };
     beside(node, box, into);
     (node.querySelector("input") ?? node.querySelector("button")).focus({ preventScroll: true });
     node.scrollIntoView({ block: "nearest" });
-  }
-
-  async function act(node, face, ask) {
-    const trouble = node.querySelector(".field-error.menu");
-    try {
-      await change(ask);
-      if (opened?.node === node) dismiss();
-      onDone(face.id, true);
-    } catch (error) {
-      setOptionalText(trouble, error.message);
-    }
   }
 
   function dismiss() {
