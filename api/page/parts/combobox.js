@@ -120,6 +120,9 @@ export function personField({ label, placeholder, signal, onChoose, mayCreate = 
   return { node, input, say, clear: () => { input.value = ""; close(); } };
 }
 
+/** Who was chosen, as the API is told: somebody known, or a name. */
+export const idOrName = ({ id, name }) => (id ? { personId: id } : { name });
+
 /** Those whose name holds what is typed, as far as they fit into a list; null when that cannot be known. */
 async function peopleNamed(typed, signal, without) {
   try {

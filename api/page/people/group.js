@@ -3,10 +3,9 @@
 import { get, post } from "/page/api.js";
 import { element, setOptionalText, setText } from "/page/dom.js";
 import { change, onPeopleChanged } from "/page/parts/changes.js";
-import { personField } from "/page/parts/combobox.js";
+import { idOrName, personField } from "/page/parts/combobox.js";
 import { faceList } from "/page/parts/face_list.js";
 import { selection } from "/page/parts/selection.js";
-import { named } from "/page/people/unknown_group.js";
 import { backLink } from "/page/scroll.js";
 import { faces } from "/page/words.js";
 
@@ -18,11 +17,11 @@ export async function groupView(main, { parameters: [id], signal, mayChange, tit
   const trouble = element("p", { class: "notice danger", role: "alert", hidden: true });
   const whole = personField({
     label: "Name of this person", placeholder: "Name all of them", signal,
-    onChoose: (person) => act(() => post(`/clusters/${id}/name`, named(person)), leave),
+    onChoose: (person) => act(() => post(`/clusters/${id}/name`, idOrName(person)), leave),
   });
   const some = personField({
     label: "Whose faces the chosen ones are", placeholder: "These are…", signal,
-    onChoose: (person) => act(() => post("/faces/assign", { faceIds: chosen.chosen(), ...named(person) })),
+    onChoose: (person) => act(() => post("/faces/assign", { faceIds: chosen.chosen(), ...idOrName(person) })),
   });
   const ignore = element("button", { type: "button", onclick: () => (
     act(() => post("/faces/ignore", { faceIds: chosen.chosen() }))) }, "Ignore");

@@ -4,11 +4,10 @@ import { patch, post } from "/page/api.js";
 import { element, setOptionalText } from "/page/dom.js";
 import { acting } from "/page/parts/acting.js";
 import { change, tellViews } from "/page/parts/changes.js";
-import { personField } from "/page/parts/combobox.js";
+import { idOrName, personField } from "/page/parts/combobox.js";
 import { faceList } from "/page/parts/face_list.js";
 import { selection } from "/page/parts/selection.js";
 import { toast } from "/page/parts/toast.js";
-import { named } from "/page/people/unknown_group.js";
 import { faces } from "/page/words.js";
 
 export function personFaces(person, { signal, mayChange, refresh: refreshAll }) {
@@ -19,7 +18,7 @@ export function personFaces(person, { signal, mayChange, refresh: refreshAll }) 
   const cover = element("button", { type: "button", onclick: () => act(makeCover) }, "Use as cover");
   const others = personField({
     label: "Whose faces these are", placeholder: "They are…", signal, without: () => [person.id],
-    onChoose: (other) => act(() => change(() => post("/faces/assign", { faceIds: chosen.chosen(), ...named(other) }))),
+    onChoose: (other) => act(() => change(() => post("/faces/assign", { faceIds: chosen.chosen(), ...idOrName(other) }))),
   });
   const chosen = selection({
     word: (number) => faces(number), actions: [wrong, cover, others.node],

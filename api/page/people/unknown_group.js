@@ -4,7 +4,7 @@ import { post } from "/page/api.js";
 import { element, setText } from "/page/dom.js";
 import { acting } from "/page/parts/acting.js";
 import { change } from "/page/parts/changes.js";
-import { personField } from "/page/parts/combobox.js";
+import { idOrName, personField } from "/page/parts/combobox.js";
 import { facePicture } from "/page/parts/face.js";
 import { faces } from "/page/words.js";
 
@@ -18,7 +18,7 @@ export function unknownGroup({ id }, { signal, mayChange, onLeft, onGone }) {
   const size = element("a", { class: "group-size number", href: `#/people/groups/${id}`, tabindex: "-1" });
   const field = personField({
     label: "Name of this person", placeholder: "Who is this?", signal,
-    onChoose: (person) => make(() => post(`/clusters/${id}/name`, named(person))),
+    onChoose: (person) => make(() => post(`/clusters/${id}/name`, idOrName(person))),
   });
   const dismiss = element("button", { type: "button", class: "link quiet", onclick: () => (
     make(() => post(`/clusters/${id}/dismiss`))) }, "Not a person I want");
@@ -54,6 +54,3 @@ export function unknownGroup({ id }, { signal, mayChange, onLeft, onGone }) {
 
   return { node, update };
 }
-
-/** Who it is, as the API is told: somebody known, or a name. */
-export const named = ({ id, name }) => (id ? { personId: id } : { name });

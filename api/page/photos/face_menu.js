@@ -4,9 +4,8 @@ import { post } from "/page/api.js";
 import { element, setOptionalText } from "/page/dom.js";
 import { acting } from "/page/parts/acting.js";
 import { change } from "/page/parts/changes.js";
-import { personField } from "/page/parts/combobox.js";
+import { idOrName, personField } from "/page/parts/combobox.js";
 import { facePicture, faceWord } from "/page/parts/face.js";
-import { named } from "/page/people/unknown_group.js";
 
 /** A menu that opens at a face's box in `into`. `onDone(faceId, hasChanged)` is told when it has closed. */
 export function faceMenu({ into, signal, onDone }) {
@@ -62,7 +61,7 @@ function partsOf(face, act, signal, close) {
   const field = personField({
     label: person ? "Somebody else" : "Who is this?", placeholder: person ? "Somebody else…" : "Who is this?", signal,
     without: () => (person ? [person.id] : []),
-    onChoose: (chosen) => act(() => post("/faces/assign", { faceIds: [id], ...named(chosen) })),
+    onChoose: (chosen) => act(() => post("/faces/assign", { faceIds: [id], ...idOrName(chosen) })),
   });
   const button = (label, ask) => element("button", { type: "button", onclick: () => act(ask) }, label);
   const head = element("div", { class: "face-menu-head" }, facePicture(face), whoIs(face),
