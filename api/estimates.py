@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from trainyard.face_groups import count_unclustered
 from trainyard.folders import path_range
 from trainyard.weights import LEAST_UNITS, SESSIONS_REMEMBERED, TIMED_STEP, Rate, measured_rates
 
@@ -32,8 +33,6 @@ KNOWN = sa.text("""
         WHERE a.path >= r.low AND a.path < r.high
     )
 """)
-
-UNGROUPED = sa.text("SELECT count(*) FROM face_instances WHERE model_id = :model_id AND person_id IS NULL")
 
 MEASURED = sa.text("""
     SELECT count(DISTINCT s.id) FROM training_sessions s JOIN steps st ON st.session_id = s.id
@@ -76,7 +75,7 @@ def read_history(connection: sa.Connection, folders: Sequence[bytes], faces: boo
         rates=measured_rates(connection, models),
         embedded=known.embedded,
         searched=known.searched,
-        ungrouped=connection.execute(UNGROUPED, {"model_id": face_id}).scalar_one(),
+        ungrouped=count_unclustered(connection, face_id) if face_id else 0,
         sessions=_count_measured(connection, models),
     )
 

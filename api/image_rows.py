@@ -23,7 +23,7 @@ class Image(Out):
     path: Annotated[str, Field(description="For people: bytes that are not UTF-8 are shown as \\xNN.")]
     width: Annotated[int | None, Field(description="Of the upright photo, px.")]
     height: int | None
-    taken_at: datetime | None
+    taken_at: Annotated[datetime | None, Field(description="What the camera's clock showed, written as UTC.")]
     category: str | None
     content_sha256: Annotated[str | None, Field(description="Null until it has been read once.")]
     missing_since: datetime | None
@@ -31,6 +31,9 @@ class Image(Out):
     faces: Annotated[int | None, Field(description="Found by the last search; null until one was made.")]
     thumbnail_url: str
 
+
+# When a photo was taken or, where that is not known, first found; as in the index ix_image_assets_shown.
+SHOWN_AT = "coalesce(a.taken_at, a.created_at)"
 
 # As columns of an asset `a` and its category `c`.
 COLUMNS = """

@@ -7,10 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from api.image_rows import COLUMNS
+from api.image_rows import COLUMNS, SHOWN_AT
 from api.search_filters import Condition
 
-SHOWN_AT = "coalesce(a.taken_at, a.created_at)"  # as in the index ix_image_assets_shown, and in its order
 BEFORE = f"({SHOWN_AT}, a.id) < (:shown_at, :id)"
 
 # The page is cut before anything else of its photos is read.

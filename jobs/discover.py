@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from jobs import selection, unknown_faces
 from jobs.categories import leave_word_of_category
 from jobs.context import Context, Session, read_session
-from jobs.face_rows import SCAN_OF_PHOTO, count_unclustered, scan_parameters
+from jobs.face_rows import SCAN_OF_PHOTO, scan_parameters
 from jobs.lost_points import forget_lost_points
 from jobs.moved import Move, carry_people_to_copies, find_moves, follow_moves
 from jobs.networks import Resolved, resolve
@@ -23,6 +23,7 @@ from jobs.subdirectories import SubdirectoryCounts
 from jobs.telling import tell_what_is_left
 from jobs.walk import FoundFile, Walk, display_text
 from trainyard import shards
+from trainyard.face_groups import count_unclustered
 from trainyard.folders import RootUnusable, path_range, selected_folders
 from trainyard.shards import Shard
 from trainyard.tables import training_sessions

@@ -71,14 +71,6 @@ def scan_parameters(session: Session, model_id: int) -> dict[str, Any]:
     }
 
 
-def count_unclustered(connection: sa.Connection, model_id: int) -> int:
-    """Faces that clustering will look at, as far as they are known."""
-    count = sa.text(
-        "SELECT count(*) FROM face_instances WHERE model_id = :id AND person_id IS NULL AND ignored_at IS NULL"
-    )
-    return int(connection.execute(count, {"id": model_id}).scalar_one())
-
-
 STALE = "FROM face_instances WHERE model_id = :model_id AND asset_id = ANY(:assets) AND NOT id = ANY(:kept)"
 
 

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from jobs.context import Context, Session
-from jobs.face_rows import SCAN_OF_PHOTO, count_unclustered, scan_parameters
+from jobs.face_rows import SCAN_OF_PHOTO, scan_parameters
 from jobs.lost_points import forget_lost_points
 from jobs.networks import Resolved, resolve
 from trainyard import shards
+from trainyard.face_groups import count_unclustered
 from trainyard.folders import is_allowed, lies_in, path_range
 from trainyard.sessions import ALL_PHOTOS
 from trainyard.shards import Shard

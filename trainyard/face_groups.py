@@ -1,4 +1,4 @@
-"""Groups of faces after some of their faces are gone: smaller, with another face to show, or closed."""
+"""Groups of faces: what waits to be grouped, and groups some of whose faces are gone."""
 
 from collections.abc import Collection
 
@@ -28,6 +28,14 @@ CLOSE = sa.text("""
     WHERE c.id = ANY(:ids) AND c.closed_at IS NULL
         AND NOT EXISTS (SELECT FROM face_instances f WHERE f.cluster_id = c.id)
 """)
+
+
+def count_unclustered(connection: sa.Connection, model_id: int) -> int:
+    """Faces that clustering will look at, as far as they are known."""
+    count = sa.text(
+        "SELECT count(*) FROM face_instances WHERE model_id = :id AND person_id IS NULL AND ignored_at IS NULL"
+    )
+    return int(connection.execute(count, {"id": model_id}).scalar_one())
 
 
 def mend_groups(connection: sa.Connection, cluster_ids: Collection[int]) -> None:

@@ -1,14 +1,12 @@
 """What a photo's EXIF says of its orientation and time; rubbish in it is no reason to refuse a photo."""
 
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from PIL import ExifTags, Image
 
 _YEARS: Final = range(1800, 2201)  # earlier and later ones are a camera's unset clock or rubbish
-_OFFSET: Final = re.compile(r"([+-])(\d\d):(\d\d)")
 
 
 def orientation_of(picture: Image.Image) -> int:
@@ -18,12 +16,12 @@ def orientation_of(picture: Image.Image) -> int:
 
 
 def taken_at(picture: Image.Image) -> datetime | None:
-    """DateTimeOriginal with its OffsetTimeOriginal, or taken for UTC without; None for none or rubbish."""
-    tags = _exif_ifd(picture)
-    moment = _moment(tags.get(ExifTags.Base.DateTimeOriginal))
-    if moment is None or moment.year not in _YEARS:
-        return None
-    return moment.replace(tzinfo=_offset(tags.get(ExifTags.Base.OffsetTimeOriginal)))
+    """What the camera's clock showed (DateTimeOriginal), as if it were UTC; None for none or rubbish.
+
+    Not the instant: most cameras do not say their offset, and a day is the one that the people in the photo had.
+    """
+    moment = _moment(_exif_ifd(picture).get(ExifTags.Base.DateTimeOriginal))
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.year in _YEARS else None
 
 
 def _exif(picture: Image.Image) -> Mapping[int, Any]:
@@ -47,11 +45,3 @@ def _moment(value: object) -> datetime | None:
         return datetime.strptime(value.strip("\0 ")[:19], "%Y:%m:%d %H:%M:%S")
     except ValueError:
         return None
-
-
-def _offset(value: object) -> timezone:
-    match = _OFFSET.fullmatch(value.strip("\0 ")) if isinstance(value, str) else None
-    if match is None or int(match[2]) > 23 or int(match[3]) > 59:
-        return UTC
-    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
-    return timezone(-offset if match[1] == "-" else offset)

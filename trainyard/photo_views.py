@@ -48,7 +48,7 @@ class PhotoFacts:
     mtime_ns: int
     width: int  # px, upright, full size
     height: int
-    taken_at: datetime | None  # EXIF DateTimeOriginal; without an offset it is taken for UTC
+    taken_at: datetime | None  # EXIF DateTimeOriginal, what the camera's clock showed, as if it were UTC
 
 
 @dataclass(frozen=True)

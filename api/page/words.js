@@ -5,9 +5,12 @@ import { element } from "/page/dom.js";
 const ACTIVE = new Set(["pending", "running", "paused"]);
 const ENGINES = { insightface: "InsightFace", dlib: "dlib" };
 const NUMBER = new Intl.NumberFormat("en");
-const DAY = new Intl.DateTimeFormat("en-GB", { dateStyle: "long" });
-const MONTH = new Intl.DateTimeFormat("en-GB", { month: "long", year: "numeric" });
 const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short" });
+// When a photo was taken is written as UTC, and is what the camera's clock showed.
+const CAMERA = { timeZone: "UTC" };
+const TAKEN = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "short", ...CAMERA });
+const DAY_TAKEN = new Intl.DateTimeFormat("en-GB", { dateStyle: "long", ...CAMERA });
+const MONTH_TAKEN = new Intl.DateTimeFormat("en-GB", { month: "long", year: "numeric", ...CAMERA });
 
 export const isEngine = (name) => Object.hasOwn(ENGINES, name ?? "");
 export const isActive = (overallStatus) => ACTIVE.has(overallStatus);
@@ -66,9 +69,10 @@ export function moment(iso) {
   return element("time", { datetime: iso }, MOMENT.format(new Date(iso)));
 }
 
-/** The day, and the month, of a moment in words; nothing of none. */
-export const day = (iso) => (iso ? DAY.format(new Date(iso)) : "");
-export const month = (iso) => (iso ? MONTH.format(new Date(iso)) : "");
+/** When a photo was taken, its day and its month, in words; nothing where that is not known. */
+export const taken = (iso) => (iso ? TAKEN.format(new Date(iso)) : "");
+export const dayTaken = (iso) => (iso ? DAY_TAKEN.format(new Date(iso)) : "");
+export const monthTaken = (iso) => (iso ? MONTH_TAKEN.format(new Date(iso)) : "");
 
 export const secondsBetween = (from, to) => Math.max(0, (new Date(to) - new Date(from)) / 1000);
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 
 from api import image_rows
 from api.face_rows import COLUMNS, FACES, SHOWN, Face, face_of, sight, thumbnail_url
-from api.image_rows import INSIDE, Image, image_of
+from api.image_rows import INSIDE, SHOWN_AT, Image, image_of
 from api.paging import Limit, PageToken, moment, page, read_key, whole
 from api.person_rows import check_person
 from api.problems import ANY_ROUTE, documented
@@ -19,17 +19,14 @@ from api.services import Given
 
 router = APIRouter(prefix="/api/v1/persons/{person_id}", tags=["persons"], responses={**ANY_ROUTE, **documented(404)})
 
-# When a photo was taken or, where that is not known, first found.
-TAKEN = "coalesce(a.taken_at, a.created_at)"
-
 READ_PHOTOS = sa.text(f"""
-    SELECT {image_rows.COLUMNS}, {TAKEN} AS shown_at
+    SELECT {image_rows.COLUMNS}, {SHOWN_AT} AS shown_at
     FROM image_assets a LEFT JOIN categories c ON c.id = a.category_id
     WHERE {INSIDE} AND EXISTS (
         SELECT FROM face_instances f WHERE f.asset_id = a.id AND f.content_sha256 = a.content_sha256
             AND f.person_id = :person_id AND f.model_id = :model_id
     ) AND (
-        CAST(:taken AS timestamptz) IS NULL OR ({TAKEN}, a.id) < (CAST(:taken AS timestamptz), CAST(:id AS bigint))
+        CAST(:taken AS timestamptz) IS NULL OR ({SHOWN_AT}, a.id) < (CAST(:taken AS timestamptz), CAST(:id AS bigint))
     )
     ORDER BY shown_at DESC, a.id DESC LIMIT :limit
 """)
@@ -40,9 +37,9 @@ READ_FACES_IN = sa.text(f"""
 """)
 
 READ_FACES = sa.text(f"""
-    SELECT {COLUMNS}, {TAKEN} AS shown_at, f.ordinal FROM {FACES}
+    SELECT {COLUMNS}, {SHOWN_AT} AS shown_at, f.ordinal FROM {FACES}
     WHERE f.person_id = :person_id AND {SHOWN} AND (
-        CAST(:taken AS timestamptz) IS NULL OR ({TAKEN}, a.id, -f.ordinal)
+        CAST(:taken AS timestamptz) IS NULL OR ({SHOWN_AT}, a.id, -f.ordinal)
             < (CAST(:taken AS timestamptz), CAST(:id AS bigint), -CAST(:ordinal AS bigint))
     )
     ORDER BY shown_at DESC, a.id DESC, f.ordinal LIMIT :limit

@@ -32,12 +32,22 @@ def _last_moment(value: Any) -> Any:
 
 
 def _of_day(value: Any, after: timedelta) -> Any:
-    """A day alone stands for its first or its last moment; all else is left as it is."""
+    """A day alone stands for its first or its last moment; a bare number would be seconds since 1970."""
+    if _is_number(value):
+        raise ValueError("name a day as 2024-05-31, or a moment as 2024-05-31T10:00:00")
     try:
         day = datetime.strptime(value, "%Y-%m-%d")
     except (TypeError, ValueError):
         return value
     return datetime.combine(day, time.min, UTC) + after
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _with_offset(value: datetime) -> datetime:
@@ -60,7 +70,7 @@ class Question(In):
     person_id: Annotated[tuple[Id, ...], Field(max_length=20, description="All of them in the same photo.")] = ()
     category_id: Annotated[tuple[Id, ...], Field(max_length=100, description="Any of them.")] = ()
     taken_from: Annotated[
-        From | None, Field(description="A moment, or a day for its first one. UTC where no offset is named.")
+        From | None, Field(description="A moment, or a day for its first one, by the camera's clock.")
     ] = None
     taken_to: Annotated[To | None, Field(description="A moment, or a day for its last one: it is included.")] = None
     limit: Annotated[int, Field(ge=1, le=MOST_ITEMS, description="Most items of a page.")] = 50

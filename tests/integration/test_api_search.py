@@ -267,6 +267,8 @@ def test_a_token_of_another_question_is_refused(server: ServedRows, library: Lib
         ({"personId": list(range(1, 22))}, "personId"),
         ({"categoryId": "sea"}, "categoryId.0"),
         ({"takenFrom": "yesterday"}, "takenFrom"),
+        ({"takenFrom": "2024"}, "takenFrom"),
+        ({"takenTo": "20240601"}, "takenTo"),
         ({"takenTo": "2024-02-30"}, "takenTo"),
         ({"text": "  "}, "text"),
         ({"text": "x" * 1_001}, "text"),

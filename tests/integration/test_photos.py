@@ -1,7 +1,7 @@
 """Photos decoded in this process: the right pixels, upright, in every format."""
 
 import hashlib
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 
@@ -56,12 +56,7 @@ def test_facts_are_of_the_bytes_and_of_the_full_upright_picture(tmp_path: Path) 
     ("moment", "offset", "expected"),
     [
         ("2019:07:21 16:05:09", None, datetime(2019, 7, 21, 16, 5, 9, tzinfo=UTC)),
-        (
-            "2019:07:21 16:05:09",
-            "-03:30",
-            datetime(2019, 7, 21, 16, 5, 9, tzinfo=timezone(-timedelta(hours=3, minutes=30))),
-        ),
-        ("2019:07:21 16:05:09", "rubbish", datetime(2019, 7, 21, 16, 5, 9, tzinfo=UTC)),
+        ("2019:07:21 16:05:09", "-03:30", datetime(2019, 7, 21, 16, 5, 9, tzinfo=UTC)),
         ("0000:00:00 00:00:00", None, None),
         ("1601:01:01 00:00:00", None, None),
         ("2201:01:01 00:00:00", None, None),

@@ -3,7 +3,7 @@
 import { queried } from "/page/api.js";
 import { arrange, element } from "/page/dom.js";
 import { facePicture, faceWord } from "/page/parts/face.js";
-import { count, folderName, moment } from "/page/words.js";
+import { count, folderName, taken } from "/page/words.js";
 
 /** `onFace(face)` is told when a face is chosen. */
 export function photoSide(id, { mayChange, onFace, toggle }) {
@@ -23,7 +23,7 @@ export function photoSide(id, { mayChange, onFace, toggle }) {
     similar.hidden = Boolean(image.missingSince ?? image.broken);
     none.textContent = image.faces === null ? "Nobody has looked for faces in it yet." : "No faces found.";
     const known = [
-      ["Taken", image.takenAt && moment(image.takenAt)],
+      ["Taken", taken(image.takenAt)],
       ["Size", image.width && `${count(image.width)} × ${count(image.height)} px`],
       ["Category", image.category],
       ["Folder", element("span", { class: "path" }, parent)],

@@ -13,7 +13,7 @@ import { addressOf, isRanked, pathOf, photoAddress, searchOf } from "/page/photo
 import { photoTile } from "/page/photos/tile.js";
 import { WindowedList } from "/page/photos/windowed_list.js";
 import { rememberPlace } from "/page/scroll.js";
-import { count, month, photos } from "/page/words.js";
+import { count, monthTaken, photos } from "/page/words.js";
 
 const PAGE = 100;
 
@@ -50,7 +50,7 @@ export function photosView(main, context) {
     const list = listOf(search, here);
     const grid = photoGrid({
       list, label: "Photos", signal: here, onTrouble: context.tellTrouble, tile: (item, at) => tileOf(item, at, search),
-      onSight: (first) => setText(when, isRanked(search) ? "" : month(list.item(first)?.image.takenAt)),
+      onSight: (first) => setText(when, isRanked(search) ? "" : monthTaken(list.item(first)?.image.takenAt)),
     });
     body.replaceChildren(grid.node);
     again = () => read(list, grid, here);

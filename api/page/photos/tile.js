@@ -2,7 +2,7 @@
 
 import { queried } from "/page/api.js";
 import { element } from "/page/dom.js";
-import { day, folderName } from "/page/words.js";
+import { dayTaken, folderName } from "/page/words.js";
 
 const SIDE = 320;
 
@@ -21,7 +21,7 @@ export function photoTile(image, { href, faces = [], name = null, similarity = n
 
 function wordOf({ path, takenAt, missingSince }, name, similarity) {
   const parts = [folderName(path).name];
-  if (takenAt) parts.push(day(takenAt));
+  if (takenAt) parts.push(dayTaken(takenAt));
   if (name) parts.push(name);
   if (similarity !== null) parts.push(`${Math.round(similarity * 100)} % alike`);
   if (missingSince) parts.push("not there any more");
