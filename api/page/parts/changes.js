@@ -4,6 +4,7 @@ import { get, post } from "/page/api.js";
 import { toast } from "/page/parts/toast.js";
 
 const CHANGED = "people-changed";
+const OF_FACES = ["assign", "unassign", "ignore", "accept", "reject"]; // of no face they are nothing
 
 /** Do it (`ask` fulfils with the change that the server made of it), and offer to undo it. Raises what `ask` raises. */
 export async function change(ask) {
@@ -28,8 +29,11 @@ export async function latestChange(kind, personId) {
 
 /** Say that it was done, and how to take it back. */
 export function offerUndo(made) {
-  toast(made.sentence, async () => (await undoChange(made)).sentence);
+  toast(made.sentence, changedNothing(made) ? null : async () => (await undoChange(made)).sentence);
 }
+
+/** Whether it was so already, as somebody else was quicker. */
+export const changedNothing = ({ kind, faces }) => faces === 0 && OF_FACES.includes(kind);
 
 /** Call `heard` whenever somebody here has changed something, until the signal aborts. */
 export function onPeopleChanged(signal, heard) {

@@ -74,9 +74,11 @@ export function personField({ label, placeholder, signal, onChoose, mayCreate = 
     const typed = input.value.trim();
     if (!typed) return undefined;
     const found = await peopleNamed(typed, signal, without());
+    if (signal.aborted) return undefined;
     const same = found?.find(({ name }) => isSame(name, typed));
     if (same) return choose(same);
-    return mayCreate && found ? choose({ name: typed }) : search();
+    if (mayCreate) return choose({ name: typed }); // where nobody could be looked up, the server does it by itself
+    return found ? search() : say("People cannot be looked up just now. Press Enter to try again.");
   }
 
   function choose(option) {
@@ -129,7 +131,7 @@ async function peopleNamed(typed, signal, without) {
     const page = await get(queried("/persons", { query: typed, limit: SHOWN + without.length }), signal);
     return page.items.filter(({ id }) => !without.includes(id)).slice(0, SHOWN);
   } catch {
-    return null; // typing goes on, and Enter says what is the matter
+    return null; // typing goes on
   }
 }
 

@@ -7,7 +7,8 @@ const STEEP = 0.5; // of the way sideways that may be up or down
 export function onSwipe(node, swiped) {
   let begun = null;
   node.addEventListener("touchstart", ({ touches }) => {
-    begun = touches.length === 1 ? { x: touches[0].clientX, y: touches[0].clientY } : null; // two fingers enlarge
+    const isSwipe = touches.length === 1 && visualViewport.scale <= 1; // two fingers enlarge, and one moves that about
+    begun = isSwipe ? { x: touches[0].clientX, y: touches[0].clientY } : null;
   }, { passive: true });
   node.addEventListener("touchend", ({ changedTouches: [touch] }) => {
     if (!begun) return;

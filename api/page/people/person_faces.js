@@ -18,7 +18,8 @@ export function personFaces(person, { signal, mayChange, refresh: refreshAll }) 
   const cover = element("button", { type: "button", onclick: () => act(makeCover) }, "Use as cover");
   const others = personField({
     label: "Whose faces these are", placeholder: "They are…", signal, without: () => [person.id],
-    onChoose: (other) => act(() => change(() => post("/faces/assign", { faceIds: chosen.chosen(), ...idOrName(other) }))),
+    onChoose: (other) => (
+      act(() => change(() => post("/faces/assign", { faceIds: chosen.chosen(), ...idOrName(other) })))),
   });
   const chosen = selection({
     word: (number) => faces(number), actions: [wrong, cover, others.node],

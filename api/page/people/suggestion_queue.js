@@ -1,7 +1,7 @@
 // The faces to ask about, one after another, and the answers, sent in the order they were given.
 
 import { get, listPath, post } from "/page/api.js";
-import { change, undoChange } from "/page/parts/changes.js";
+import { change, changedNothing, undoChange } from "/page/parts/changes.js";
 import { forgetToast, toast } from "/page/parts/toast.js";
 
 const PAGE = 100;
@@ -88,24 +88,29 @@ export class SuggestionQueue {
     const { face, person } = given.about;
     const path = given.isYes ? "/suggestions/accept" : "/suggestions/reject";
     try {
-      given.made = await change(() => post(path, { suggestions: [{ faceId: face.id, personId: person.id }] }));
+      const made = await change(() => post(path, { suggestions: [{ faceId: face.id, personId: person.id }] }));
+      if (changedNothing(made)) this.#forget(given);
+      else given.made = made;
     } catch (error) {
-      this.#given = this.#given.filter((one) => one !== given);
-      if (error.status !== 404 && error.status !== 409) this.#waiting.unshift(given.about); // else it is settled
+      this.#forget(given);
+      if (error.status !== 404 && error.status !== 409) this.#askAgain(given); // else it is settled
       this.#on.onTrouble(error);
-      this.#on.onChange();
     }
+    this.#on.onChange();
   }
 
-  /** Take the latest answer back and ask again; fulfils once the server has. */
-  async undo() {
-    await this.#sending;
+  /** Take the latest answer back, behind those before it, and ask again once the server has. */
+  undo() {
     const given = this.#given.pop();
-    if (!given?.made) return;
+    if (given) this.#sending = this.#sending.then(() => this.#takeBack(given));
+  }
+
+  async #takeBack(given) {
+    if (!given.made) return; // there is nothing to take back
     forgetToast();
     try {
       await undoChange(given.made);
-      this.#waiting.unshift(given.about);
+      this.#askAgain(given);
       toast("Undone. Here it is again.");
     } catch (error) {
       this.#on.onTrouble(error);
@@ -117,9 +122,18 @@ export class SuggestionQueue {
   takenBack(changeId) {
     const given = this.#given.find(({ made }) => made?.id === changeId);
     if (!given) return;
-    this.#given = this.#given.filter((one) => one !== given);
-    this.#waiting.unshift(given.about);
+    this.#forget(given);
+    this.#askAgain(given);
     this.#on.onChange();
+  }
+
+  #forget(given) {
+    this.#given = this.#given.filter((one) => one !== given);
+  }
+
+  // The list may have been read meanwhile, and hold it again.
+  #askAgain({ about }) {
+    this.#waiting = [about, ...this.#waiting.filter((one) => keyOf(one) !== keyOf(about))];
   }
 
   async #readAhead() {

@@ -36,6 +36,7 @@ export function photoGrid({ list, tile, label, signal, onTrouble, onSight = () =
     const [first, last] = inSight(SPARE_ROWS);
     for (const at of [...places.keys()]) if ((at < first || at >= last) && !isHeld(at)) drop(at);
     for (let at = first; at < last; at += 1) fill(at);
+    if (!places.has(state.active)) activate(inSight(0)[0]); // or the tabulator would pass the grid by
     inOrder();
     tellSight();
     clearTimeout(state.timer);
