@@ -41,7 +41,10 @@ class FieldError(Out):
 
 
 class ProblemDetails(Out):
-    """RFC 9457, with a code that stays the same and, where fields of the request are at fault, which and why."""
+    """RFC 9457, with a code that stays the same and, where fields of the request are at fault, which and why.
+
+    `personId` is who has a name that is taken.
+    """
 
     type: str = Field(examples=["urn:trainyard:problem:NoSuchSession"])
     title: str
@@ -49,6 +52,7 @@ class ProblemDetails(Out):
     detail: str
     code: str
     errors: list[FieldError] | None = None
+    person_id: int | None = None
 
 
 class Problem(Exception):
@@ -71,6 +75,7 @@ def problem_response(
     detail: str,
     errors: Sequence[FieldError] | None = None,
     headers: dict[str, str] | None = None,
+    person_id: int | None = None,
 ) -> JSONResponse:
     details = ProblemDetails(
         type=f"urn:trainyard:problem:{code}",
@@ -79,6 +84,7 @@ def problem_response(
         detail=detail,
         code=code,
         errors=list(errors) if errors else None,
+        person_id=person_id,
     )
     body = details.model_dump(exclude_none=True)
     return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
@@ -148,7 +154,8 @@ async def _no_session(request: Request, error: Exception) -> JSONResponse:
 
 async def _people(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PeopleError)
-    return problem_response(PEOPLE_STATUSES.get(type(error), 404), error.code, error.sentence)
+    holder = (error.person_id or None) if isinstance(error, NameTaken) else None  # 0: nobody knows who it was
+    return problem_response(PEOPLE_STATUSES.get(type(error), 404), error.code, error.sentence, person_id=holder)
 
 
 async def _key_reused(request: Request, error: Exception) -> JSONResponse:

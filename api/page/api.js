@@ -2,13 +2,14 @@
 
 const BASE = "/api/v1";
 
-/** An answer that says no (RFC 9457). `errors` name the fields at fault. */
+/** An answer that says no (RFC 9457). `errors` name the fields at fault, `personId` who has a name that is taken. */
 export class Problem extends Error {
   constructor(status, details) {
     super(details.detail ?? details.title ?? `The server answered ${status}.`);
     this.status = status;
     this.code = details.code ?? "";
     this.errors = details.errors ?? [];
+    this.personId = details.personId ?? null;
   }
 }
 

@@ -31,7 +31,6 @@ async function begin() {
     setTimeout(() => signal.aborted || begin(), AGAIN_MS);
     return;
   }
-  tellTrouble(null);
   const untrained = system.untrained ? " · untrained weights" : "";
   setText(document.getElementById("version"), `Trainyard ${system.version}${untrained}`);
   signOut.hidden = !system.tokensNeeded;
@@ -42,6 +41,7 @@ async function begin() {
 
 function show() {
   if (!system) return;
+  tellTrouble(null); // it was the last view's
   const { signal } = leave();
   const { view, nav, parameters, query } = viewOf(location.hash);
   for (const link of document.querySelectorAll("[data-nav]")) {

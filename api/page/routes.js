@@ -5,7 +5,7 @@ import { element } from "/page/dom.js";
 import { groupView } from "/page/people/group.js";
 import { historyView } from "/page/people/history.js";
 import { peopleView } from "/page/people/people.js";
-import { personView } from "/page/people/person.js";
+import { TABS, personView } from "/page/people/person.js";
 import { suggestionsView } from "/page/people/suggestions.js";
 import { photoView } from "/page/photos/photo.js";
 import { photosView } from "/page/photos/photos.js";
@@ -20,7 +20,7 @@ const ROUTES = [
   [/^people\/suggestions$/, suggestionsView, "people"],
   [/^people\/history$/, historyView, "people"],
   [/^people\/groups\/(\d+)$/, groupView, "people"],
-  [/^people\/(\d+)(?:\/(faces|suggestions))?$/, personView, "people"],
+  [new RegExp(`^people/(\\d+)(?:/(${Object.keys(TABS).join("|")}))?$`), personView, "people"],
   [/^photos$/, photosView, "photos"],
   [/^photos\/(\d+)$/, photoView, "photos"],
 ];

@@ -1,12 +1,11 @@
 // All sessions, the newest first; kept up to date while any of them goes on.
 
-import { get, listPath } from "/page/api.js";
 import { arrange, element } from "/page/dom.js";
+import { readPages } from "/page/parts/listing.js";
 import { sessionRow } from "/page/session_row.js";
 import { isActive } from "/page/words.js";
 
 const PAGE = 25;
-const MOST = 1_000; // the API's longest page
 const AGAIN_MS = 2_000;
 
 export function sessionsView(main, { system, signal, tellTrouble, title }) {
@@ -20,7 +19,7 @@ export function sessionsView(main, { system, signal, tellTrouble, title }) {
   async function refresh() {
     clearTimeout(timer);
     try {
-      const { items, nextPageToken } = await newest(wanted, signal);
+      const { items, nextPageToken } = await readPages("/training/sessions", wanted, signal);
       tellTrouble(null);
       place(list, rows, items);
       empty.hidden = items.length > 0;
@@ -42,19 +41,7 @@ export function sessionsView(main, { system, signal, tellTrouble, title }) {
   document.addEventListener("visibilitychange", () => document.hidden || refresh(), { signal });
   title("Sessions");
   main.append(element("h1", {}, "Sessions"), list, empty, more);
-  refresh();
-}
-
-async function newest(wanted, signal) {
-  const items = [];
-  let nextPageToken = null;
-  do {
-    const limit = Math.min(wanted - items.length, MOST);
-    const page = await get(listPath("/training/sessions", limit, nextPageToken), signal);
-    items.push(...page.items);
-    nextPageToken = page.nextPageToken;
-  } while (nextPageToken && items.length < wanted);
-  return { items, nextPageToken };
+  return refresh();
 }
 
 function nothingYet({ role }) {

@@ -7,7 +7,8 @@ const MOST = 1_000; // the API's longest page
 
 /**
  * `make(item)` gives `{ node, update(item) }`. `refresh()` reads as many as are shown again; "More" reads another
- * page. `onRead(items, hasMore)` is told. Raises nothing: `trouble` says what went wrong.
+ * page. `onRead(items, hasMore)` is told. Raises nothing: both fulfil with whether it is known what there is, and
+ * `trouble` says why not.
  */
 export function listing({ path, page, make, key = ({ id }) => id, list, more = "More", signal, onRead = () => {} }) {
   const button = element("button", { type: "button", hidden: true, onclick: () => grow() }, more);
@@ -15,19 +16,24 @@ export function listing({ path, page, make, key = ({ id }) => id, list, more = "
   const known = new Map();
   let wanted = page;
   let reading = 0;
+  let isKnown = false;
 
   async function refresh() {
     const mine = ++reading;
     try {
-      const { items, nextPageToken } = await read(path(), wanted, signal);
-      if (mine !== reading) return;
+      const { items, nextPageToken } = await readPages(path(), wanted, signal);
+      if (mine !== reading) return isKnown;
+      isKnown = true;
       setOptionalText(trouble, null);
       show(items);
       button.hidden = !nextPageToken;
       onRead(items, Boolean(nextPageToken));
     } catch (error) {
-      if (!signal.aborted && mine === reading && error.status !== 401) setOptionalText(trouble, error.message);
+      if (signal.aborted || mine !== reading || error.status === 401) return isKnown;
+      isKnown = false;
+      setOptionalText(trouble, error.message);
     }
+    return isKnown;
   }
 
   function show(items) {
@@ -56,7 +62,8 @@ export function listing({ path, page, make, key = ({ id }) => id, list, more = "
   return { nodes: [list, button, trouble], refresh, restart, of: (id) => known.get(id) };
 }
 
-async function read(path, wanted, signal) {
+/** The first `wanted` items of a list, or all where there are fewer, and where it goes on. */
+export async function readPages(path, wanted, signal) {
   const items = [];
   let nextPageToken = null;
   do {

@@ -16,7 +16,7 @@ const FEW = 8; // so many are found without a filter
 export function namedPeople({ signal, mayChange }, onRead) {
   const known = new Map(); // by id, also those whom the filter has hidden since
   const filter = element("input", {
-    type: "search", "aria-label": "Filter people by name", placeholder: "Filter by name",
+    type: "search", "aria-label": "Filter people by name", placeholder: "Filter by name", hidden: true,
   });
   const none = element("p", { class: "hint", hidden: true });
   const list = element("ul", { class: "people", "aria-label": "People" });
@@ -50,6 +50,12 @@ export function namedPeople({ signal, mayChange }, onRead) {
     none.textContent = `Nobody is called “${filter.value.trim()}”.`;
   }
 
+  async function refresh() {
+    const isKnown = await people.refresh();
+    if (!isKnown) node.hidden = false; // it says why
+    return isKnown;
+  }
+
   function select() {
     const isSelecting = list.classList.toggle("selecting");
     selectButton.setAttribute("aria-pressed", String(isSelecting));
@@ -71,7 +77,7 @@ export function namedPeople({ signal, mayChange }, onRead) {
     timer = setTimeout(people.restart, TYPING_MS);
   });
   signal.addEventListener("abort", () => clearTimeout(timer));
-  return { node, selectButton, refresh: people.refresh, isEmpty: () => isEmpty };
+  return { node, selectButton, refresh, isEmpty: () => isEmpty };
 }
 
 function personTile({ id }, chosen) {

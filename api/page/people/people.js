@@ -18,8 +18,8 @@ export function peopleView(main, context) {
   const nobody = element("div", { class: "card empty", hidden: true });
 
   async function refresh() {
-    await Promise.all([named.refresh(), unknown.refresh()]);
-    const isEmpty = named.isEmpty() && unknown.isEmpty();
+    const areKnown = await Promise.all([named.refresh(), unknown.refresh()]);
+    const isEmpty = areKnown.every(Boolean) && named.isEmpty() && unknown.isEmpty();
     nobody.hidden = !isEmpty;
     unknown.node.hidden = isEmpty;
     if (isEmpty) await sayWhatToDo(nobody, context);

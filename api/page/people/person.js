@@ -11,11 +11,16 @@ import { personPhotos } from "/page/people/person_photos.js";
 import { personSuggestions } from "/page/people/person_suggestions.js";
 import { backLink } from "/page/scroll.js";
 
-const TABS = { photos: personPhotos, faces: personFaces, suggestions: personSuggestions };
+/** The parts of somebody's page, by what their address ends with; the first is there without that. */
+export const TABS = {
+  photos: { label: "Photos", make: personPhotos },
+  faces: { label: "Faces", make: personFaces },
+  suggestions: { label: "Suggestions", make: personSuggestions },
+};
 
 export async function personView(main, context) {
   const { signal, title, parameters: [id, tab = "photos"] } = context;
-  const head = personHead(id, tab, context);
+  const head = personHead(id, { tabs: TABS, tab }, context);
   const trouble = element("p", { class: "notice danger", role: "alert", hidden: true });
   const body = element("div", { class: "person-body" });
   let part = null;
@@ -28,9 +33,9 @@ export async function personView(main, context) {
       setOptionalText(trouble, null);
       head.update(person);
       part ??= begin(person);
-      shown = keyOf(person);
-      await part.refresh(person);
+      shown = (await part.refresh(person)) ? keyOf(person) : "";
     } catch (error) {
+      shown = "";
       if (signal.aborted) return;
       if (error.status === 404 || error.status === 422) sayGone(main, title);
       else if (error.status !== 401) setOptionalText(trouble, error.message);
@@ -44,7 +49,7 @@ export async function personView(main, context) {
   }
 
   function begin(person) {
-    const made = TABS[tab](person, { ...context, refresh });
+    const made = TABS[tab].make(person, { ...context, refresh });
     body.append(...made.nodes);
     return made;
   }

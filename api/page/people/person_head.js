@@ -5,11 +5,11 @@ import { element, setText } from "/page/dom.js";
 import { change } from "/page/parts/changes.js";
 import { avatar } from "/page/parts/face.js";
 import { personName } from "/page/people/person_name.js";
+import { goBack } from "/page/scroll.js";
 import { count, faces, photos } from "/page/words.js";
 
-const TABS = [["photos", "Photos"], ["faces", "Faces"], ["suggestions", "Suggestions"]];
-
-export function personHead(id, tab, context) {
+/** `tabs` are the parts of the page by name, each with its `label`; `tab` is the one that is shown. */
+export function personHead(id, { tabs, tab }, context) {
   const face = element("div", { class: "person-cover" });
   const name = personName(id, context);
   const numbers = element("p", { class: "hint number" });
@@ -17,12 +17,12 @@ export function personHead(id, tab, context) {
   const find = element("a", { class: "button", href: queried("#/photos", { personId: id }) }, "Search these photos");
   const forget = element("button", { type: "button", class: "danger", onclick: deletePerson }, "Delete");
   const actions = element("div", { class: "buttons" }, find, ...(context.mayChange ? [name.button, forget] : []));
-  const tabs = TABS.map(([part, label]) => tabLink(id, part, label, tab));
+  const links = Object.entries(tabs).map(([part, { label }]) => tabLink(id, part, label, tab));
   const node = element(
     "header", { class: "person-head", hidden: true }, face,
     element("div", { class: "person-who" }, name.node, numbers, actions, trouble),
     element(
-      "nav", { class: "tabs", "aria-label": "Of this person" }, element("ul", {}, ...tabs.map((one) => one.node)),
+      "nav", { class: "tabs", "aria-label": "Of this person" }, element("ul", {}, ...links.map((one) => one.node)),
     ),
   );
   let cover = "";
@@ -32,7 +32,7 @@ export function personHead(id, tab, context) {
     forget.disabled = true;
     try {
       await change(() => remove(`/persons/${id}`));
-      location.hash = "#/people";
+      goBack("#/people");
     } catch (error) {
       forget.disabled = false;
       trouble.hidden = false;
@@ -47,7 +47,7 @@ export function personHead(id, tab, context) {
     node.hidden = false;
     name.update(person);
     setText(numbers, `${photos(person.photos)}, ${faces(person.faces)}`);
-    tabs.forEach((one) => one.update(person));
+    links.forEach((one) => one.update(person));
   }
 
   return { node, update };

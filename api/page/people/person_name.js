@@ -1,8 +1,9 @@
 // A person's name, which can be changed where it stands.
 
-import { get, patch, post, queried } from "/page/api.js";
+import { get, patch, post } from "/page/api.js";
 import { element, setOptionalText, setText } from "/page/dom.js";
 import { change, latestChange, offerUndo, tellViews } from "/page/parts/changes.js";
+import { goInPlace } from "/page/scroll.js";
 
 /** The heading, and the button that turns it into a field. */
 export function personName(id, { signal }) {
@@ -50,14 +51,14 @@ export function personName(id, { signal }) {
       return tellViews(made ?? {});
     } catch (problem) {
       if (signal.aborted) return undefined;
-      return refuse(problem.message, problem.code === "NameTaken" ? await personCalled(name, signal) : null);
+      return refuse(problem.message, await holderOf(problem, signal));
     }
   }
 
   async function mergeInto(other) {
     try {
       await change(() => post(`/persons/${other.id}/merge`, { personIds: [Number(id)] }));
-      location.hash = `#/people/${other.id}`;
+      goInPlace(`#/people/${other.id}`);
     } catch (problem) {
       refuse(problem.message);
     }
@@ -76,7 +77,7 @@ export function personName(id, { signal }) {
   return { node: element("div", {}, heading, form), button, update };
 }
 
-async function personCalled(name, signal) {
-  const page = await get(queried("/persons", { query: name, limit: 20 }), signal).catch(() => ({ items: [] }));
-  return page.items.find((one) => one.name.toLowerCase() === name.toLowerCase()) ?? null;
+/** Who has the name, where that is why it was refused and they can be read. */
+async function holderOf({ personId }, signal) {
+  return personId && get(`/persons/${personId}`, signal).catch(() => null);
 }

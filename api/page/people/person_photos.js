@@ -23,10 +23,10 @@ export function personPhotos(person, { signal, tellTrouble }) {
 
   async function refresh(now) {
     const key = `${now.photos} ${now.faces}`;
-    if (key === shown) return;
+    if (key !== shown) await grid.reread();
     shown = key;
-    await grid.reread();
     none.hidden = list.length > 0;
+    return true;
   }
 
   const showing = element("label", { class: "switch" }, toggle, "Show faces");

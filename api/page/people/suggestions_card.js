@@ -20,15 +20,16 @@ export function suggestionsCard({ signal, mayChange }) {
   /** `people` are all that are known, or the first of them where there are more. */
   async function update(people, hasMore) {
     const asked = people.filter(({ suggestions }) => suggestions > 0);
-    if (asked.length) setText(question, wordOf(asked, hasMore));
-    if (!asked.length) node.hidden = true;
-    else await showFaces();
+    if (!asked.length && !hasMore) node.hidden = true;
+    else await ask(asked, hasMore);
   }
 
-  async function showFaces() {
+  async function ask(asked, hasMore) {
     const page = await get(`/suggestions?limit=${SHOWN}`, signal).catch(() => null);
     if (!page) return;
     node.hidden = page.items.length === 0;
+    const sampled = page.items.map(({ person }) => ({ name: person.name, suggestions: 1 }));
+    setText(question, asked.length ? wordOf(asked, hasMore) : wordOf(sampled, page.nextPageToken));
     const faces = page.items.map(({ face }) => face);
     const now = faces.map(({ id }) => id).join();
     if (now !== told) samples.replaceChildren(...faces.map((face) => facePicture(face)));
@@ -40,7 +41,7 @@ export function suggestionsCard({ signal, mayChange }) {
 
 function wordOf(people, hasMore) {
   const number = people.reduce((so, { suggestions }) => so + suggestions, 0);
-  const names = people.map(({ name }) => name);
+  const names = [...new Set(people.map(({ name }) => name))];
   const whom = names.length > 2 ? `${names.slice(0, 2).join(", ")} or others` : names.join(" or ");
   return `${count(number)}${hasMore ? "+" : ""} ${number === 1 ? "face looks" : "faces look"} like ${whom}.`;
 }

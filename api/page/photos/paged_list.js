@@ -23,31 +23,32 @@ export class PagedList {
 
   async want(_, last) {
     while (this.#next !== null && this.#items.length < last + AHEAD) {
-      const era = this.#era;
-      this.#reading ??= this.#read(this.#next).finally(() => { this.#reading = null; });
-      const { items, nextPageToken } = await this.#reading;
-      if (era !== this.#era) return;
-      this.#take(items, nextPageToken);
+      this.#reading ??= this.#readFrom(this.#next, this.#items);
+      await this.#reading;
     }
   }
 
-  async reread() {
-    const era = ++this.#era;
-    const wanted = this.#items.length;
-    const found = [];
-    let next = null;
-    do {
-      const page = await this.#read(next);
-      if (era !== this.#era) return;
-      found.push(...page.items);
-      next = page.nextPageToken;
-    } while (next && found.length < wanted);
-    this.#items = [];
-    this.#take(found, next);
+  /** Read from the beginning, as far as was known. */
+  reread() {
+    this.#reading = this.#readFrom(null, [], this.#items.length);
+    return this.#reading;
   }
 
-  #take(items, next) {
-    this.#items.push(...items);
-    this.#next = next;
+  // Only what was begun last counts, and until that is there nothing else is read.
+  async #readFrom(next, before, wanted = 0) {
+    const era = ++this.#era;
+    const items = [...before];
+    try {
+      do {
+        const page = await this.#read(next);
+        if (era !== this.#era) return;
+        items.push(...page.items);
+        next = page.nextPageToken;
+      } while (next && items.length < wanted);
+      this.#items = items;
+      this.#next = next;
+    } finally {
+      if (era === this.#era) this.#reading = null;
+    }
   }
 }

@@ -3,7 +3,7 @@
 const WINDOW = 100;
 const KEPT = 60; // windows; the rest is read again when it is looked at again
 
-/** `read(skip, limit, signal)` fulfils with `{ items, total }`. `onRead(first, last)` is told what is known now. */
+/** `read(skip, limit, signal)` fulfils with `{ items, total }`. */
 export class WindowedList {
   #read;
   #windows = new Map(); // number -> items, the one read longest ago first
