@@ -180,6 +180,10 @@ def test_the_grid_is_gone_through_by_keys(page: Page, many: ServedRows) -> None:
     expect(page.locator(".photo-grid a:focus")).not_to_have_attribute("aria-label", re.compile("photo 000000"))
     page.keyboard.press("Shift+Tab")  # one stop of the tabulator for all of them
     expect(page.locator(".photo-grid a:focus")).to_have_count(0)
+    page.evaluate("scrollTo(0, document.documentElement.scrollHeight / 2)")
+    expect(photo_link(page, MANY // 2)).to_be_visible()
+    page.keyboard.press("Tab")  # to one of those in sight, wherever that is
+    expect(page.locator(".photo-grid a:focus")).to_be_in_viewport()
 
 
 def test_the_next_and_the_last_photo_of_a_long_list_are_a_key_away(page: Page, many: ServedRows) -> None:
