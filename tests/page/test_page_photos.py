@@ -218,6 +218,12 @@ def test_a_finger_swipes_from_photo_to_photo(page: Page, many: ServedRows) -> No
         expect(page.get_by_role("link", name="Next photo")).to_be_visible()
         page.evaluate(SWIPE, way)
         expect(heading).to_have_text(f"photo {number:06}.jpg")
+    enlarged = page.context.new_cdp_session(page)
+    for scale, number in ((2, 3), (1, 4)):  # enlarged, a finger moves the photo about
+        enlarged.send("Emulation.setPageScaleFactor", {"pageScaleFactor": scale})
+        page.wait_for_function("scale => visualViewport.scale === scale", arg=scale)
+        page.evaluate(SWIPE, (300, 100))
+        expect(heading).to_have_text(f"photo {number:06}.jpg")
 
 
 def test_a_list_that_has_changed_still_knows_its_neighbours(page: Page, many: ServedRows) -> None:
