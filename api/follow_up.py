@@ -68,11 +68,13 @@ class FollowUp:
                 self._turn.wait_for(lambda: self._answered >= mine or self._closed, PATIENCE_SECONDS)
 
     def look(self) -> None:
-        """Tell the stores all that there is to tell, then see whether unknown faces are to be gone over again."""
+        """Tell the stores all that there is to tell, and see whether unknown faces are to be gone over again."""
         try:
-            while outbox.drain(self._database, self._vectors) and not self._closed:
-                pass
-            self._database.transact(lambda c: ask_when_quiet(c, self._options, self._quiet_seconds))
+            while True:
+                told = outbox.drain(self._database, self._vectors)
+                self._database.transact(lambda c: ask_when_quiet(c, self._options, self._quiet_seconds))
+                if not told or self._closed:
+                    break
             self._is_behind = False
         except Exception as error:  # whatever it is, changes go on and the next turn tries again
             if not self._is_behind and not self._closed:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from functools import partial
+from itertools import count
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -18,9 +19,10 @@ from trainyard.erasure_rows import StoredFace, delete_person, faces_of_person
 from trainyard.people.errors import NoSuchPerson
 from trainyard.stores import Stores
 from trainyard.tables import models
-from trainyard.vectors import VectorsUnavailable
+from trainyard.vectors import VectorsUnavailable, VectorsUnusable
 
 POINTS_PER_CALL = 1_000
+MOST_DRAINS = 4  # of a call that somebody waits for, behind whatever else is left to be told: some seconds
 
 # Of what is left to be told of one photo or person, the last: a thousand commits may have said the same.
 ONCE = sa.text("""
@@ -96,8 +98,9 @@ def collections_of(stores: Stores, kind: str | None = None) -> list[str]:
 
 
 def tell_stores(stores: Stores) -> None:
-    """Prototypes and payloads that follow; what is not told now stays in the outbox."""
+    """Prototypes and payloads that follow; what is not told now stays in the outbox, for the API where there is one."""
     stores.database.transact(lambda connection: connection.execute(ONCE))
-    with suppress(VectorsUnavailable):
-        while outbox.drain(stores.database, stores.vectors):
-            pass
+    with suppress(VectorsUnavailable, VectorsUnusable):
+        for _ in count() if stores.alone else range(MOST_DRAINS):
+            if not outbox.drain(stores.database, stores.vectors):
+                return

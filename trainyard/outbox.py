@@ -15,7 +15,16 @@ from trainyard.vectors import Vectors
 LOCK = 7_260_113_072  # any fixed number: the key of the advisory lock that the one who drains has
 
 TAKE = sa.text("SELECT pg_try_advisory_xact_lock(:key)")
-READ = sa.text("SELECT id, asset_id, person_id FROM outbox ORDER BY id LIMIT :limit")
+# Persons before photos, of which an upgrade or a moved folder may leave as many as there are: whoever names faces
+# meanwhile does not wait for these.
+READ = sa.text("""
+    SELECT * FROM (
+        (SELECT id, asset_id, person_id FROM outbox WHERE person_id IS NOT NULL ORDER BY id LIMIT :limit)
+        UNION ALL
+        (SELECT id, asset_id, person_id FROM outbox WHERE asset_id IS NOT NULL ORDER BY id LIMIT :limit)
+    ) oldest
+    ORDER BY person_id IS NULL, id LIMIT :limit
+""")
 FORGET = sa.text("DELETE FROM outbox WHERE id = ANY(:ids)")
 
 
@@ -36,7 +45,7 @@ def enqueue_persons(connection: sa.Connection, person_ids: Collection[int]) -> N
 
 
 def drain(database: Database, vectors: Vectors, limit: int = 500) -> int:
-    """Tell the stores of up to so many entries, the oldest first, and forget these; returns how many.
+    """Tell the stores of up to so many entries, and forget these; returns how many.
 
     0 when there is nothing to tell, or while another one drains. Killed or failed anywhere, the entries are still
     there, and those written meanwhile stay in any case. Raises VectorsUnavailable and VectorsUnusable.
@@ -50,8 +59,8 @@ def _drain(connection: sa.Connection, vectors: Vectors, limit: int) -> int:
     entries = connection.execute(READ, {"limit": limit}).all()
     if not entries:
         return 0
-    tell_photos(connection, vectors, sorted({row.asset_id for row in entries if row.asset_id is not None}))
     for person_id in sorted({row.person_id for row in entries if row.person_id is not None}):
         refresh_in(connection, vectors, person_id)
+    tell_photos(connection, vectors, sorted({row.asset_id for row in entries if row.asset_id is not None}))
     connection.execute(FORGET, {"ids": [row.id for row in entries]})
     return len(entries)

@@ -288,7 +288,7 @@ training_evidence = Table(
     Column("embedding_sha256", LargeBinary, nullable=False),
     Column("trained", Boolean, nullable=False),
     Column("session_id", ForeignKey("training_sessions.id"), nullable=False),
-    Column("category_id", ForeignKey("categories.id")),  # in the point's payload; the photo's own is its asset's
+    Column("category_id", ForeignKey("categories.id")),  # when it was made; read by workers of before alone
     Column("seconds", Double, nullable=False),
     _time("created_at", required=True),
     PrimaryKeyConstraint("asset_id", "content_sha256", "model_id"),
@@ -455,4 +455,5 @@ outbox = Table(
     Column("person_id", Integer),  # whose prototypes are
     _time("created_at", required=True),
     CheckConstraint("num_nonnulls(asset_id, person_id) = 1", name="one_subject"),
+    Index("ix_outbox_persons", "id", postgresql_where=text("person_id IS NOT NULL")),
 )

@@ -321,6 +321,13 @@ def test_a_drain_takes_so_many_the_oldest_first(stores: Stores) -> None:
     assert [stores.drain(limit=2) for _ in range(3)] == [2, 1, 0]
 
 
+def test_persons_do_not_wait_for_the_photos_before_them(stores: Stores) -> None:
+    stores.library.do(enqueue_photos, stores.library.photos)
+    stores.library.do(enqueue_persons, [1, 2])
+    assert stores.drain(limit=3) == 3
+    assert {person_id for _, person_id in stores.left()} == {None}
+
+
 def test_a_group_of_many_faces_is_told_in_one_call(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     library = stores.library
     anna, ids = library.person("Anna"), [stores.face() for _ in range(30)]

@@ -57,6 +57,7 @@ def upgrade() -> None:
         sa.CheckConstraint("num_nonnulls(asset_id, person_id) = 1", name=op.f("ck_outbox_one_subject")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
     )
+    op.create_index("ix_outbox_persons", "outbox", ["id"], postgresql_where=sa.text("person_id IS NOT NULL"))
     op.execute(TELL_ALL)
     op.execute(ONE_FACE_MODEL)
 
