@@ -53,6 +53,9 @@ EARLIER = sa.text("""
     WHERE options ->> 'asked_by' = :asked_by AND status = ANY(:ended) AND deleted_at IS NULL AND id < :id ORDER BY id
 """)
 
+# Of each pause in naming there would be a row for every photo with unknown faces, for ever.
+FORGET_WORK = sa.text("DELETE FROM training_jobs WHERE session_id = :id")
+
 
 def assign_options(*, untrained: bool, face_engine: str) -> dict[str, Any]:
     """Of a session that only gives unknown faces to persons."""
@@ -94,4 +97,5 @@ def _ask(connection: sa.Connection, options: dict[str, Any]) -> int:
     for earlier in connection.scalars(EARLIER, asked).all():
         with suppress(NoSuchSession):  # somebody has hidden it just now
             sessions.delete(connection, earlier)
+        connection.execute(FORGET_WORK, {"id": earlier})
     return session_id

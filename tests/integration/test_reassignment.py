@@ -8,10 +8,10 @@ import sqlalchemy as sa
 
 from tests.people_rows import Library
 from tests.query_plans import rows_read
-from tests.rows import add_session, add_step
+from tests.rows import add_jobs, add_session, add_step
 from trainyard.people.names import create
 from trainyard.reassignment import ask_after_detection, ask_when_quiet, assign_options
-from trainyard.tables import person_prototypes, training_sessions
+from trainyard.tables import person_prototypes, training_jobs, training_sessions
 
 OPTIONS = assign_options(untrained=True, face_engine="dlib")
 BY_ITSELF = {**OPTIONS, "asked_by": "changes"}
@@ -66,6 +66,7 @@ def test_whoever_was_named_while_faces_were_found_has_them_gone_over(
 ) -> None:
     looked = detected(connection, library)
     ended = add_session(connection, root_path="/", options=BY_ITSELF, status="completed")
+    add_jobs(connection, ended, "assign", 3)
     somebodys = add_session(connection, root_path="/", options=OPTIONS, status="completed")
     add_prototypes(connection, library, 1)
     asked = ask_after_detection(connection, looked)
@@ -73,6 +74,7 @@ def test_whoever_was_named_while_faces_were_found_has_them_gone_over(
     by_id = sessions_by_id(connection)
     assert (by_id[asked].root_path, by_id[asked].options) == ("/", BY_ITSELF)
     assert [by_id[id].deleted_at is not None for id in (looked, ended, somebodys)] == [False, True, False]
+    assert connection.execute(sa.select(training_jobs)).all() == []  # there will be many such sessions
     assert ask_after_detection(connection, looked) is None  # that one will see them
 
 
