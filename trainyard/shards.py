@@ -290,7 +290,8 @@ class RunningAttempt:
     """What the shards of an attempt that runs say: added up, what one of them waits for, and since when all are still.
 
     `silent_seconds` is since a worker of an unfinished shard last committed, or since the attempt began if none ever
-    did. Who waits says so again every second: what was said longer ago was said by one that is gone.
+    did; where all are finished, since one last showed life, as it may have much to tell yet. Who waits says so again
+    every second: what was said longer ago was said by one that is gone.
     """
 
     totals: AttemptTotals
@@ -308,7 +309,9 @@ def running_attempts(connection: sa.Connection, session_ids: list[int]) -> dict[
                    (array_agg(shards.waiting_message ORDER BY shards.waiting_since, index)
                        FILTER (WHERE waits))[1] AS message,
                    coalesce(extract(epoch FROM clock_timestamp() - coalesce(
-                       max(committed_at) FILTER (WHERE finished_at IS NULL), max(attempt_started_at))), 0)::float8
+                       max(committed_at) FILTER (WHERE finished_at IS NULL),
+                       CASE WHEN bool_and(finished_at IS NOT NULL) THEN max(committed_at) END,
+                       max(attempt_started_at))), 0)::float8
                        AS silent
             FROM steps JOIN shards USING (session_id, step, attempt),
                 LATERAL (SELECT shards.waiting_code IS NOT NULL

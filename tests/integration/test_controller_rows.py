@@ -657,6 +657,22 @@ def test_shards_that_wait_for_a_place_are_not_silent_workers(here: Installation)
     assert here.rest() == []
 
 
+def test_workers_that_have_finished_and_tell_the_stores_yet_are_not_silent(here: Installation) -> None:
+    id = here.embedding()
+    spec = here.backend.current.spec
+    for index in range(spec.shards):
+        shard = here.claim(index)
+        here.finish(here.commit(shard, shard.total))
+    long_ago = sa.func.clock_timestamp() - sa.text("interval '1 hour'")
+    of_step = (steps.c.session_id == id) & (steps.c.step == "embed")
+    begun = sa.update(steps).where(of_step).values(attempt_started_at=long_ago)
+    here.database.transact(lambda c: c.execute(begun))
+    assert here.rest() == []
+    age(here, id, 0)
+    here.database.transact(lambda c: shards.beat(c, shard))
+    assert here.rest() == []
+
+
 def test_a_second_session_of_the_same_folder_waits_for_the_first(here: Installation) -> None:
     first = here.embedding(options={"faces": False})
     second = here.add(root_path="/photos/2020", options={"faces": False})
