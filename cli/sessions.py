@@ -66,12 +66,20 @@ def _with_session(data_dir: Path | None, session_id: int | None, work: "Callable
         return database.transact(lambda c: work(c, session_id if session_id is not None else _newest(c)))
 
 
+# Nobody means one that came by itself, which is told by its number.
+NEWEST = """
+    SELECT max(id) FROM training_sessions
+    WHERE deleted_at IS NULL AND options ->> 'asked_by' IS DISTINCT FROM :by_itself
+"""
+
+
 def _newest(connection: "sa.Connection") -> int:
     import sqlalchemy as sa
 
     from trainyard.lifecycle import NoSuchSession
+    from trainyard.reassignment import ASKED_BY
 
-    found = connection.execute(sa.text("SELECT max(id) FROM training_sessions WHERE deleted_at IS NULL")).scalar_one()
+    found = connection.execute(sa.text(NEWEST), {"by_itself": ASKED_BY}).scalar_one()
     if found is None:
         raise NoSuchSession("There is no session yet; `trainyard run PATH` begins one.")
     return int(found)

@@ -17,6 +17,10 @@ from tests.local_runs import data_directory, wait_until
 from tests.processes import Trainyard, trainyard
 
 PHOTOS = 24
+CAME_BY_ITSELF: LiteralString = """
+    INSERT INTO training_sessions (root_path, status, options)
+    VALUES ('/', 'completed', jsonb_build_object('assign', true, 'asked_by', %s::text)) RETURNING id
+"""
 
 
 @pytest.fixture
@@ -47,14 +51,16 @@ def sessions(data_dir: Path, *arguments: str) -> tuple[int, str]:
 def await_row(data_dir: Path, statement: LiteralString, value: str) -> None:
     """Wait by the rows: a command that came before `run` had the data directory would take it."""
 
-    def found() -> bool:
-        url = EmbeddedPostgres.url_of_running(data_dir)
-        if url is None:
-            return False
-        with psycopg.connect(url.replace("+psycopg", "")) as connection:
-            return connection.execute(statement, [value]).fetchone() is not None
+    wait_until(lambda: first_row(data_dir, statement, value), f"a row of {statement} for {value}")
 
-    wait_until(found, f"a row of {statement} for {value}")
+
+def first_row(data_dir: Path, statement: LiteralString, value: str) -> tuple[Any, ...] | None:
+    """None, too, while no server runs there."""
+    url = EmbeddedPostgres.url_of_running(data_dir)
+    if url is None:
+        return None
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        return connection.execute(statement, [value]).fetchone()
 
 
 def await_embedding(data_dir: Path, run: Trainyard) -> None:
@@ -82,6 +88,7 @@ def test_a_session_is_watched_paused_and_resumed_while_run_holds_the_data_direct
         assert (for_people[0], "running" in for_people[1]) == (0, True)
         code, output = sessions(data_dir, "list", "--json")
         assert (code, [row["sessionId"] for row in json.loads(output)]) == (0, [1])
+        assert first_row(data_dir, CAME_BY_ITSELF, "changes")  # which nobody means who names none
         code, output = sessions(data_dir, "show", "--json")
         assert (code, json.loads(output)["images"]["total"]) == (0, PHOTOS)
         assert sessions(data_dir, "failures", "1", "--json") == (0, "[]\n")
