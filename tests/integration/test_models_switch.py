@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -23,6 +24,8 @@ from tests.served import hold
 from tests.two_engines import TwoEngines
 from trainyard.face_models import active_face_model
 from trainyard.people import faces, persons
+from trainyard.people.changes import undo
+from trainyard.people.renumbering import follow_to_network
 from trainyard.repair import find_drift
 from trainyard.repair_findings import Repair
 from trainyard.sessions import create
@@ -130,21 +133,50 @@ def test_people_refusals_and_ignored_faces_are_carried_over_to_the_other_network
 
 
 def test_until_the_end_the_faces_of_before_are_shown_and_named(here: Library) -> None:
-    go_on = Event()
-    with installation(here.data_dir) as run:
+    named, merged = Event(), Event()
+    with installation(here.data_dir, loaders=1) as run:  # one stream: what is held first would wait for the others
         assert isinstance(run.engines, TwoEngines)
-        run.engines.other_faces.on_detect = lambda: hold(go_on)(None)
+        other = run.engines.other_faces
+        other.on_detect = lambda: hold(named if other.seen < PHOTOS // 2 else merged)(None)
         session, _ = run.database.transact(lambda connection: create(connection, wish_of("dlib")))
         run.wait_for(lambda c: c.execute(sa.text("SELECT 1 FROM models WHERE engine = 'dlib'")).first(), "it to begin")
         zoe = name_person(run, "Zoe", 3, most=None)  # the first of hers is ignored, and stays so
+        anna, bob = (run.rows("SELECT id FROM persons WHERE name = :name", name=name)[0].id for name in ("Anna", "Bob"))
         before = said(run, "insightface")
+        named.set()
+        run.wait_for(lambda c: c.execute(sa.text(FOUND_ALREADY), {"id": bob}).first(), "Bob to be found anew")
+        merge = run.database.transact(lambda connection: persons.merge(connection, anna, [bob]))
+        meanwhile = said(run, "insightface")
         assert shown(run) == "insightface"
-        go_on.set()
+        merged.set()
         assert run.ended(session)["overallStatus"] == "completed"
         assert shown(run) == "dlib"
-        assert by_people(said(run, "dlib")) == by_people(before)
+        assert by_people(said(run, "dlib")) == by_people(meanwhile) != by_people(before)
         assert [row.name for row in said(run, "dlib")].count("Zoe") > 1
         assert run.rows("SELECT FROM face_instances WHERE person_id = :id", id=zoe)
+        assert run.database.transact(lambda connection: undo(connection, merge.id)).skipped == 0
+        assert by_people(said(run, "dlib")) == by_people(before)
+
+
+FOUND_ALREADY = """
+    SELECT 1 FROM face_instances f JOIN models m ON m.id = f.model_id WHERE m.engine = 'dlib' AND f.person_id = :id
+"""
+
+
+def test_a_switch_carries_over_more_faces_than_a_statement_has_parameters(database_url: str) -> None:
+    taken = {UUID(int=number): UUID(int=number + MANY) for number in range(MANY)}
+    engine = sa.create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO people_changes (kind, before) VALUES ('merge', '{}')"))
+        connection.execute(sa.text(CHANGED), {"ids": [UUID(int=number) for number in (1, MANY + 1, MANY - 1)]})
+        follow_to_network(connection, taken)
+        after = connection.scalars(sa.text("SELECT face_id FROM people_change_faces ORDER BY 1")).all()
+    engine.dispose()
+    assert after == [UUID(int=MANY + 1), UUID(int=MANY + MANY - 1)]
+
+
+MANY = 70_000
+CHANGED = "INSERT INTO people_change_faces (change_id, face_id) SELECT 1, unnest(CAST(:ids AS uuid[]))"
 
 
 def test_a_switch_that_was_stopped_is_taken_up_by_the_same_command(here: Library, trainyard: Ask) -> None:

@@ -1,10 +1,10 @@
 """Faces whose ids have changed although they are the same: whatever names them follows."""
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Mapping
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 
 from trainyard.tables import people_change_faces, people_change_suggestions
 
@@ -36,14 +36,21 @@ def follow_to_network(connection: sa.Connection, taken: Mapping[UUID, UUID]) -> 
 
 def _follow_changes(connection: sa.Connection, renamed: Mapping[UUID, UUID | None], *, same_network: bool) -> None:
     for table in (people_change_faces, people_change_suggestions):
-        gone = _take_out(connection, table, renamed)
-        rows = [{**row, "face_id": new} for row in gone if (new := renamed[row["face_id"]]) is not None]
+        # One parameter whatever their number: PostgreSQL takes 65,535, and a network has more faces.
+        gone = sa.text(f"DELETE FROM {table.name} WHERE face_id = ANY(CAST(:faces AS uuid[])) RETURNING *")
+        rows = [
+            {**row, "face_id": new}
+            for row in connection.execute(gone, {"faces": list(renamed)}).mappings()
+            if (new := renamed[row["face_id"]]) is not None
+        ]
         if not same_network and table is people_change_faces:
             rows = [{**row, "cluster_before": None} for row in rows]  # its groups are of its own faces
         if rows:
-            connection.execute(sa.insert(table), rows)
+            connection.execute(_store(table), rows)
 
 
-def _take_out(connection: sa.Connection, table: sa.Table, faces: Collection[UUID]) -> list[dict[str, Any]]:
-    rows = connection.execute(sa.delete(table).where(table.c.face_id.in_(list(faces))).returning(table))
-    return [dict(row._mapping) for row in rows]
+def _store(table: sa.Table) -> sa.Insert:
+    """In place of what the change did to the new face itself (a merge is of every network's), which is now the old."""
+    statement = insert(table)
+    others = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
+    return statement.on_conflict_do_update(constraint=table.primary_key, set_=others)
