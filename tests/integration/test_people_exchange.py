@@ -19,8 +19,8 @@ from tests.command_line import Ask, trainyard
 from tests.local_runs import data_directory, running
 from tests.people_libraries import PHOTOS, Library, copied, faces_in, library, name_person, tell
 from tests.served import served
-from trainyard.people import clusters, faces, persons
-from trainyard.people.exchange_import import Imported
+from trainyard.people import clusters, exchange, faces, persons
+from trainyard.people.exchange_import import Imported, import_faces
 
 __all__ = ["trainyard"]
 
@@ -234,8 +234,6 @@ def test_it_works_on_pipes_and_while_the_data_directory_is_served(
 def test_an_import_that_is_stopped_is_finished_by_another(
     anew: Library, file: Path, trainyard: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainyard.people import exchange
-
     class Stopped(BaseException):
         pass
 
@@ -244,7 +242,6 @@ def test_an_import_that_is_stopped_is_finished_by_another(
         if work.counts.faces_changed > 10:
             raise Stopped
 
-    import_faces = exchange.import_faces
     with monkeypatch.context() as patched:
         patched.setattr(exchange, "import_faces", stop)
         patched.setattr(exchange, "RECORDS_PER_COMMIT", 4)
@@ -253,3 +250,32 @@ def test_an_import_that_is_stopped_is_finished_by_another(
     rest = imported(trainyard, anew, file)
     assert (rest.persons_known > 0, rest.faces_as_they_were > 0, rest.faces_changed > 0) == (True, True, True)
     assert rest.faces_as_they_were + rest.faces_changed == len(records(file, "face"))
+
+
+@pytest.mark.parametrize("kind", ["delete", "merge"])
+def test_whoever_is_deleted_or_merged_during_an_import_is_given_no_faces(
+    anew: Library, file: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """The rest of the faces go to whoever is called so by then, who is made."""
+    monkeypatch.setattr(exchange, "RECORDS_PER_COMMIT", 4)
+    shown = "SELECT FROM face_instances f JOIN persons p ON p.id = f.person_id WHERE p.name = 'Anna' AND p.id = :id"
+    gone: list[int] = []
+    with running(anew.data_dir) as run, file.open() as source:
+
+        def take_away(records: int) -> None:
+            named = run.rows("SELECT id FROM persons WHERE name = 'Anna'")
+            if gone or not named or not run.rows(shown, id=named[0].id):
+                return
+            gone.append(named[0].id)
+            with run.database.engine.begin() as connection:
+                if kind == "delete":
+                    persons.delete(connection, gone[0])
+                else:
+                    persons.merge(connection, persons.person_named(connection, "Annabel"), gone)
+
+        counts = exchange.import_people(run.database, source, "file", take_away)
+        assert gone
+        assert (counts.persons_new, counts.persons_known) == (4, 0)
+        assert run.rows("SELECT FROM face_instances WHERE person_id = :id", id=gone[0]) == []
+        (anna,) = run.rows("SELECT id FROM persons WHERE name = 'Anna' AND deleted_at IS NULL")
+        assert run.rows(shown, id=anna.id)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from trainyard.database import Database
 from trainyard.face_models import keep_active
 from trainyard.people.exchange_export import read_people
-from trainyard.people.exchange_import import Import, Imported, import_faces, import_group
+from trainyard.people.exchange_import import Import, Imported, import_faces, import_group, names_in
 from trainyard.people.exchange_records import (
     FaceRecord,
     GroupRecord,
@@ -59,10 +59,9 @@ def _apply(connection: sa.Connection, before: Import, batch: Sequence[AnyRecord]
     """What it has come to with this batch; the transaction may have to be done again."""
     keep_active(connection)
     work = Import(dict(before.persons), replace(before.counts))
+    work.hold(connection, list(dict.fromkeys(name for record in batch for name in names_in(record))))
     for record in batch:
-        if isinstance(record, PersonRecord):
-            work.person(connection, record.name)
-        elif isinstance(record, GroupRecord):
+        if isinstance(record, GroupRecord):
             import_group(connection, work, record)
     import_faces(connection, work, [record for record in batch if isinstance(record, FaceRecord)])
     return work

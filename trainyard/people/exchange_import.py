@@ -1,7 +1,7 @@
 """Records of a file into the rows: persons by name, faces by their photo's content and their box."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -9,10 +9,12 @@ import sqlalchemy as sa
 from trainyard.outbox import enqueue_persons, enqueue_photos
 from trainyard.people.exchange_faces import FaceHere, Outcome, Said, settle
 from trainyard.people.exchange_here import BoxedFace, faces_here, matched, photos_here
-from trainyard.people.exchange_records import FaceRecord, GroupRecord
+from trainyard.people.exchange_records import FaceRecord, GroupRecord, PersonRecord
 from trainyard.people.names import find_named, person_named
 
 LEAST_SHARE = 0.5  # of a group's faces, in the file and here, that are the same: then it is that group
+
+HOLD = sa.text("SELECT id FROM persons WHERE id = ANY(:ids) AND deleted_at IS NULL ORDER BY id FOR SHARE")
 
 STORE = sa.text("""
     UPDATE face_instances f SET person_id = r.person_id, assigned_by = r.assigned_by, similarity = r.similarity,
@@ -76,8 +78,19 @@ class Import:
     persons: dict[str, int] = field(default_factory=dict)
     counts: Imported = field(default_factory=Imported)
 
-    def person(self, connection: sa.Connection, name: str) -> int:
-        """Who is called so, ignoring case, or a new person."""
+    def hold(self, connection: sa.Connection, names: Collection[str]) -> None:
+        """Have everybody who is called so, ignoring case, stay until this transaction ends; who is not there is made.
+
+        Before faces are locked. Whom somebody has merged or deleted since an earlier batch is not who was meant.
+        """
+        while True:
+            wanted = {self._find(connection, name) for name in names}
+            gone = wanted - set(connection.scalars(HOLD, {"ids": sorted(wanted)}))
+            if not gone:
+                return
+            self.persons = {name: id for name, id in self.persons.items() if id not in gone}
+
+    def _find(self, connection: sa.Connection, name: str) -> int:
         if name not in self.persons:
             known = find_named(connection, name)
             self.persons[name] = known if known is not None else person_named(connection, name)
@@ -88,16 +101,25 @@ class Import:
         return self.persons[name]
 
 
+def names_in(record: PersonRecord | FaceRecord | GroupRecord) -> Sequence[str]:
+    """Those whom the record names."""
+    if isinstance(record, PersonRecord):
+        return [record.name]
+    if isinstance(record, FaceRecord):
+        return [*record.rejected, *([record.person] if record.person is not None else [])]
+    return []
+
+
 Changed = Sequence[tuple[FaceHere, Said]]
 
 
 def import_faces(connection: sa.Connection, work: Import, records: Sequence[FaceRecord]) -> None:
-    """Records of some photos, all of a photo together."""
+    """Records of some photos, all of a photo together. Whom they name is held."""
     contents = {record.photo for record in records}
     photos, found = photos_here(connection, contents), matched(records, faces_here(connection, contents))
     changed: list[tuple[FaceHere, Said]] = []
     for record, faces in found:
-        file = _said(connection, work, record)
+        file = _said(work, record)
         outcomes = []
         for face in faces:
             after, outcome = settle(face.said, file)
@@ -127,11 +149,11 @@ def import_group(connection: sa.Connection, work: Import, record: GroupRecord) -
         work.counts.groups_as_they_were += 1
 
 
-def _said(connection: sa.Connection, work: Import, record: FaceRecord) -> Said:
-    refused = frozenset(work.person(connection, name) for name in record.rejected)
+def _said(work: Import, record: FaceRecord) -> Said:
+    refused = frozenset(work.persons[name] for name in record.rejected)
     if record.person is None:
         return Said(ignored=record.ignored, refused=refused)
-    person_id = work.person(connection, record.person)
+    person_id = work.persons[record.person]
     return Said(person_id, record.by or "person", record.similarity, record.ignored, refused)
 
 
@@ -186,5 +208,5 @@ def _show(connection: sa.Connection, work: Import, found: Iterable[tuple[FaceRec
     """The faces that stand for persons, where nobody has chosen one here."""
     for record, faces in found:
         if record.cover and record.person is not None and faces:
-            shown = {"face_id": faces[0].id, "person_id": work.person(connection, record.person)}
+            shown = {"face_id": faces[0].id, "person_id": work.persons[record.person]}
             connection.execute(COVER, shown)
