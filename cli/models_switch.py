@@ -151,22 +151,18 @@ def forget(
 ) -> None:
     """Remove the faces of a network that is not shown any more, with their vectors, for good."""
     from cli.forget import ask, counted, counts
-    from trainyard.collection_erasure import erase_network
+    from trainyard.collection_erasure import NetworkShown, erase_network
     from trainyard.face_networks import read_networks
 
     with open_stores(data_dir) as stores:
         networks = stores.database.transact(read_networks)
-        found = next((network for network in networks[1:] if network.collection == collection), None)
+        found = next((network for network in networks if network.collection == collection), None)
         if found is None:
-            typer.echo(_not_one(collection, networks), err=True)
+            names = ", ".join(network.collection for network in networks[1:]) or "there are none"
+            typer.echo(f"{collection} is no collection of faces that are not shown ({names}).", err=True)
             raise typer.Exit(EXIT_USAGE)
+        if found is networks[0]:
+            raise NetworkShown(collection)
         ask(f"The {counted(found.faces, 'faces')} of {found.title} in {collection}", yes)
         erased = erase_network(stores, found.id)
     typer.echo(f"{counts(erased)} removed.")
-
-
-def _not_one(collection: str, networks: "list[FaceNetwork]") -> str:
-    if networks and networks[0].collection == collection:
-        return f"{collection} holds the faces that are shown; `trainyard models switch` shows another network's first."
-    names = ", ".join(network.collection for network in networks[1:]) or "there are none"
-    return f"{collection} is no collection of faces that are not shown ({names})."

@@ -343,6 +343,22 @@ def test_a_paused_session_goes_on_to_look_for_faces_where_all_were_forgotten(her
         check_vectors(run)
 
 
+def test_a_session_that_is_retried_looks_for_faces_where_all_were_forgotten(here: Library) -> None:
+    photo = here.photos / "c/late.png"
+    photo.parent.mkdir()
+    photo.touch()
+    with running(here.data_dir) as run:
+        session = run.begin(here.photos)
+        assert run.ended(session)["images"]["failed"] == 1
+        libraries.write_photo(photo, 500, (1,))
+        assert erase_faces(stores_of(run)).faces > 0
+        run.ask(session, "retry")
+        run.controller.look.set()
+        run.wait_for(lambda c: c.execute(sa.text("SELECT 1 FROM face_instances")).first(), "its face to be found")
+        assert run.ended(session)["overallStatus"] == "completed"
+        check_vectors(run)
+
+
 def test_a_session_that_begins_between_vectors_and_rows_stops_the_erasure(
     here: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,13 +22,16 @@ from tests.people_libraries import PHOTOS, Library, copied, faces_in, name_perso
 from tests.rows import add_model
 from tests.served import hold
 from tests.two_engines import TwoEngines
-from trainyard.face_models import active_face_model
+from trainyard import thumbnail_files
+from trainyard.collection_erasure import NetworkShown, erase_network
+from trainyard.face_models import activate, active_face_model
 from trainyard.people import faces, persons
 from trainyard.people.changes import undo
 from trainyard.people.renumbering import follow_to_network
 from trainyard.repair import find_drift
 from trainyard.repair_findings import Repair
 from trainyard.sessions import create
+from trainyard.thumbnail_files import face_digest
 
 __all__ = ["trainyard"]
 
@@ -271,6 +274,20 @@ def test_servers_are_only_asked(trainyard: Ask, module_database_url: str, tmp_pa
     assert (row.root_path, row.options) == ("/", {"faces": True, "training": False, "face_engine": "dlib"})
 
 
+def look_at_a_face(run: Run, engine: str) -> Path:
+    """Its thumbnail, as the API would keep it."""
+    face = run.rows(OF_ENGINE, engine=engine)[0]
+    digest = face_digest((face.box_left, face.box_top, face.box_right, face.box_bottom))
+    content = face.content_sha256.hex()
+    file = run.settings.thumbnails_path / content[:2] / f"{content}-face-{digest}-160.jpg"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    return file
+
+
+OF_ENGINE = "SELECT f.* FROM face_instances f JOIN models m ON m.id = f.model_id WHERE m.engine = :engine ORDER BY f.id"
+
+
 def test_the_faces_of_before_are_forgotten_by_their_collection(here: Library, trainyard: Ask) -> None:
     given = ("--yes", "--data-dir", here.data_dir)
     refused = trainyard("models", "forget", "faces", *given)
@@ -279,9 +296,11 @@ def test_the_faces_of_before_are_forgotten_by_their_collection(here: Library, tr
     assert trainyard("models", "forget", "faces", "--data-dir", here.data_dir).code == 2  # nobody is there to ask
     with installation(here.data_dir) as run:
         before = said(run, "dlib")
+        looked_at = [look_at_a_face(run, engine) for engine in ("insightface", "dlib")]
     answer = trainyard("models", "forget", "faces", *given)
     found = len(before)
-    assert answer.out == f"0 photos, {found} faces, 0 persons, {found} vectors and 0 thumbnails removed.\n"
+    assert answer.out == f"0 photos, {found} faces, 0 persons, {found} vectors and 1 thumbnail removed.\n"
+    assert [file.exists() for file in looked_at] == [False, True]
     with installation(here.data_dir) as run:
         assert run.vectors.collections() == ["faces-dlib", "images-fake"]
         assert said(run, "insightface") == []
@@ -289,3 +308,31 @@ def test_the_faces_of_before_are_forgotten_by_their_collection(here: Library, tr
         assert list(find_drift(Repair(stores_of(run, alone=True), mend=False))) == []
     other = trainyard("models", "forget", "faces-of-nobody", *given)
     assert (other.code, "is no collection of faces that are not shown (faces)" in other.err) == (2, True)
+
+
+def test_faces_that_another_session_shows_again_meanwhile_are_not_forgotten(
+    here: Library, trainyard: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert switched(trainyard, here).code == 0
+    with installation(here.data_dir) as run:
+        ids = {row.engine: row.id for row in run.rows("SELECT id, engine FROM models WHERE kind = 'face'")}
+        before, points = said(run, "insightface"), run.vectors.count("faces")
+
+        def show(engine: str) -> None:
+            run.database.transact(lambda connection: activate(connection, ids[engine]))
+
+        show("insightface")
+        with pytest.raises(NetworkShown, match="faces holds the faces that are shown"):
+            erase_network(stores_of(run), ids["insightface"])
+        assert run.vectors.count("faces") == points
+        show("dlib")
+
+        def folders(_: Path) -> list[Path]:
+            show("insightface")
+            return []
+
+        with monkeypatch.context() as patched:
+            patched.setattr(thumbnail_files, "folders", folders)
+            with pytest.raises(NetworkShown):
+                erase_network(stores_of(run), ids["insightface"])
+        assert (shown(run), said(run, "insightface")) == ("insightface", before)

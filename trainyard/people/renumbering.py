@@ -50,7 +50,10 @@ def _follow_changes(connection: sa.Connection, renamed: Mapping[UUID, UUID | Non
 
 
 def _store(table: sa.Table) -> sa.Insert:
-    """In place of what the change did to the new face itself (a merge is of every network's), which is now the old."""
+    """A change may be of the new face, too, as a merge is of every network's: what was done to the old one counts.
+
+    That is what people saw, and what the new one says by now.
+    """
     statement = insert(table)
     others = {column.name: statement.excluded[column.name] for column in table.c if not column.primary_key}
     return statement.on_conflict_do_update(constraint=table.primary_key, set_=others)
