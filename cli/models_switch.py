@@ -90,9 +90,7 @@ def _only_ask(engine: str, data_dir: Path | None) -> None:
         session_id, _ = database.transact(lambda connection: create(connection, wish_of(engine)))
     typer.echo(
         f"Session {session_id} finds the faces of all photos with {engine}; when it has ended, they are shown instead. "
-        f"The page shows how far it is, and so does `trainyard sessions show {session_id}`. If TRAINYARD_FACE_ENGINE "
-        f"is set to another network for workers or the API, set it to {engine} or auto, or later photos go to the "
-        "other one."
+        f"The page shows how far it is, and so does `trainyard sessions show {session_id}`. {_stays_shown(engine)}"
     )
 
 
@@ -125,7 +123,7 @@ def _outcome(database: "Database", engine: str, summary: dict[str, Any]) -> dict
     if active.engine == engine:
         return {"switched": True, "sentence": _switched(active, others)}
     new = next((network for network in others if network.engine == engine), None)
-    left = database.transact(lambda c: count_unsearched(c, active, new)) if new else 0
+    left = database.transact(lambda c: count_unsearched(c, active.id, new.id)) if new else 0
     why = (
         f"{engine} has yet to search {counted(left, 'photos')}"
         if left
@@ -141,7 +139,15 @@ def _outcome(database: "Database", engine: str, summary: dict[str, Any]) -> dict
 def _switched(active: "FaceNetwork", others: "list[FaceNetwork]") -> str:
     kept = [f"`trainyard models forget {other.collection}` removes {other.faces:,}" for other in others if other.faces]
     old = f" The faces of before are kept: {'; '.join(kept)}." if kept else ""
-    return f"The faces of {active.title} are shown now: {active.faces:,}, of {active.persons:,} persons.{old}"
+    shown = f"The faces of {active.title} are shown now: {active.faces:,}, of {active.persons:,} persons."
+    return f"{shown}{old} {_stays_shown(active.engine)}"
+
+
+def _stays_shown(engine: str) -> str:
+    return (
+        "Where TRAINYARD_FACE_ENGINE, `--face-engine` or the chart's models.faceEngine names another network, make it "
+        f"{engine} or auto: a session with one that has searched every photo shows that one's faces again."
+    )
 
 
 def forget(

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cli.weights import need_models
-from trainyard.settings import FaceEngineChoice, load_settings
+from cli.weights import FaceEngineOption, need_models
+from trainyard.settings import load_settings
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
@@ -22,7 +22,7 @@ def run(
     data_dir: Annotated[Path | None, typer.Option(help="Where database, vectors and models are kept.")] = None,
     category: Annotated[str | None, typer.Option(help="Category the photos get.")] = None,
     no_faces: Annotated[bool, typer.Option("--no-faces", help="Embeddings only.")] = False,
-    face_engine: Annotated[FaceEngineChoice | None, typer.Option(help="Which network finds faces.")] = None,
+    face_engine: FaceEngineOption = None,
     untrained: Annotated[
         bool, typer.Option("--untrained", help="CLIP weights from a fixed seed: for trying without internet.")
     ] = False,

@@ -8,8 +8,8 @@ import typer
 
 from cli.pieces import database_url, open_vectors, stop_signals
 from cli.serve_display import ApiDisplay, ServeDisplay
-from cli.weights import need_models
-from trainyard.settings import BadSetting, FaceEngineChoice, Settings, load_settings
+from cli.weights import FaceEngineOption, need_models
+from trainyard.settings import BadSetting, Settings, load_settings
 
 HOST = "127.0.0.1"
 PORT = 8080
@@ -28,7 +28,7 @@ def serve(
     data_dir: Annotated[Path | None, typer.Option(help="Where database, vectors and models are kept.")] = None,
     host: HostOption = HOST,
     port: PortOption = PORT,
-    face_engine: Annotated[FaceEngineChoice | None, typer.Option(help="Which network finds faces.")] = None,
+    face_engine: FaceEngineOption = None,
     untrained: Annotated[
         bool, typer.Option("--untrained", help="CLIP weights from a fixed seed: for trying without internet.")
     ] = False,

@@ -1,12 +1,21 @@
 """Whether the networks that a command is about to need are here; fetched where they may be."""
 
 import sys
+from typing import Annotated
 
 import typer
 
-from trainyard.settings import Settings
+from trainyard.settings import FaceEngineChoice, Settings
 
 EXIT_USAGE = 2
+
+FaceEngineOption = Annotated[
+    FaceEngineChoice | None,
+    typer.Option(
+        help="Which network finds faces; auto: the one whose faces are shown. Another one's are shown instead as soon "
+        "as it has searched every photo that this one has."
+    ),
+]
 
 
 def need_models(settings: Settings, *, faces: bool, quiet: bool) -> None:

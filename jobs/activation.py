@@ -3,18 +3,10 @@
 import sqlalchemy as sa
 
 from trainyard.face_models import activate, active_face_model, take_turn
+from trainyard.face_networks import has_searched_all
 from trainyard.outbox import enqueue_persons
 from trainyard.people.overlap import carry_over
 from trainyard.people.renumbering import follow_to_network
-
-# Whether a photo that the active network has searched is not searched by the other one, as it is now.
-UNCOVERED = sa.text("""
-    SELECT FROM face_scans s JOIN image_assets a ON a.id = s.asset_id
-    WHERE s.model_id = :active_id AND a.missing_since IS NULL AND a.broken_code IS NULL AND NOT EXISTS (
-        SELECT FROM face_scans n
-        WHERE n.asset_id = a.id AND n.content_sha256 = a.content_sha256 AND n.model_id = :model_id
-    ) LIMIT 1
-""")
 
 # Photos of whose faces people, or the engine for them, said anything; also what they took back since, or may take back.
 SAID = sa.text("""
@@ -67,7 +59,4 @@ def take_over(connection: sa.Connection, model_id: int) -> None:
 
 def _is_complete(connection: sa.Connection, model_id: int) -> bool:
     active = active_face_model(connection)
-    if active is None or active.id == model_id:
-        return False
-    both = {"active_id": active.id, "model_id": model_id}
-    return connection.execute(UNCOVERED, both).first() is None
+    return active is not None and active.id != model_id and has_searched_all(connection, active.id, model_id)

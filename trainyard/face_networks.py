@@ -11,15 +11,16 @@ READ = sa.text("""
     FROM models m WHERE m.kind = 'face' ORDER BY m.active DESC, m.id
 """)
 
-# Photos that the first has searched as they are, and the second has not.
-UNSEARCHED = sa.text("""
-    SELECT count(*) FROM face_scans s
-    JOIN image_assets a ON a.id = s.asset_id
-    WHERE s.model_id = :active AND a.missing_since IS NULL AND a.broken_code IS NULL AND NOT EXISTS (
+# Photos that the active network has searched and the other one, as they are now, has not.
+UNSEARCHED = """
+    FROM face_scans s JOIN image_assets a ON a.id = s.asset_id
+    WHERE s.model_id = :active_id AND a.missing_since IS NULL AND a.broken_code IS NULL AND NOT EXISTS (
         SELECT FROM face_scans n
-        WHERE n.asset_id = a.id AND n.content_sha256 = a.content_sha256 AND n.model_id = :other
+        WHERE n.asset_id = a.id AND n.content_sha256 = a.content_sha256 AND n.model_id = :model_id
     )
-""")
+"""
+COUNT_UNSEARCHED = sa.text(f"SELECT count(*) {UNSEARCHED}")
+ANY_UNSEARCHED = sa.text(f"SELECT EXISTS (SELECT {UNSEARCHED})")
 
 
 @dataclass(frozen=True)
@@ -42,5 +43,11 @@ def read_networks(connection: sa.Connection) -> list[FaceNetwork]:
     return [FaceNetwork(**row._mapping) for row in connection.execute(READ)]
 
 
-def count_unsearched(connection: sa.Connection, active: FaceNetwork, other: FaceNetwork) -> int:
-    return int(connection.execute(UNSEARCHED, {"active": active.id, "other": other.id}).scalar_one())
+def count_unsearched(connection: sa.Connection, active_id: int, model_id: int) -> int:
+    """How many photos keep this network from taking the active one's place."""
+    return int(connection.execute(COUNT_UNSEARCHED, {"active_id": active_id, "model_id": model_id}).scalar_one())
+
+
+def has_searched_all(connection: sa.Connection, active_id: int, model_id: int) -> bool:
+    """Whether there are none."""
+    return not connection.execute(ANY_UNSEARCHED, {"active_id": active_id, "model_id": model_id}).scalar_one()
