@@ -1,5 +1,6 @@
 """`trainyard people …`: whom there is, and what people said of faces, as a file that outlives the database."""
 
+import errno
 import json
 import os
 import shutil
@@ -111,9 +112,17 @@ def _written(file: Path) -> Iterator[TextIO]:
         yield sys.stdout
         return
     try:
-        descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        if file.is_dir():  # before all of it is written
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with _replaced(file) as out:
+            yield out
     except OSError as error:
         raise typer.BadParameter(f"{file} cannot be written: {error.strerror}.", param_hint="FILE") from error
+
+
+@contextmanager
+def _replaced(file: Path) -> Iterator[TextIO]:
+    descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     try:
         with open(descriptor, "w", encoding="utf-8") as out:
             yield out

@@ -402,6 +402,7 @@ def test_it_is_asked_for_one_thing_and_asks_back(here: Library, trainyard: Ask) 
     given = ("--data-dir", here.data_dir)
     assert trainyard("forget", *given).code == 2
     assert trainyard("forget", here.photos, "--all", "--yes", *given).code == 2
+    assert trainyard("forget", "--person", 3_000_000_000, "--yes", *given).code == 2
     refused = trainyard("forget", here.photos, *given)
     assert (refused.code, f"{PHOTOS} photos at or below {here.photos}" in refused.err, "--yes" in refused.err) == (
         2, True, True

@@ -3,13 +3,14 @@
 Real stores and photos; the networks are fakes (tests/engines.py).
 """
 
+import errno
 import io
 import json
 import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from tests.command_line import Ask, trainyard
 from tests.local_runs import data_directory, running
 from tests.people_libraries import PHOTOS, Library, copied, faces_in, library, name_person, tell
 from tests.served import served
+from trainyard.database import Database
 from trainyard.people import clusters, exchange, faces, persons
 from trainyard.people.exchange_import import Imported, import_faces
 
@@ -140,6 +142,22 @@ def test_the_file_names_people_photos_and_shares_of_them(original: Library, file
     assert first in [face["box"] for face in of_faces]
     assert len(rest) == 3 + len(of_faces) + 1
     assert file.stat().st_mode & 0o077 == 0  # it names people
+
+
+def test_an_export_that_cannot_be_written_says_so_and_leaves_nothing(
+    original: Library, tmp_path: Path, trainyard: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_the_disk(database: Database, out: TextIO) -> int:
+        out.write("[")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(exchange, "export_people", fill_the_disk)
+    given, file = ("--data-dir", original.data_dir), tmp_path / "people.json"
+    full = trainyard("people", "export", file, *given)
+    assert (full.code, f"{file} cannot be written: No space left on device." in full.err) == (2, True)
+    folder = trainyard("people", "export", tmp_path, *given)
+    assert (folder.code, f"{tmp_path} cannot be written: Is a directory." in folder.err) == (2, True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_persons_are_listed_with_the_ids_that_commands_take(original: Library, trainyard: Ask) -> None:
