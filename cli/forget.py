@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 FOUND_AGAIN = "The files are as they were: a later session of their folder finds these photos again."
 NOT_SEARCHED_AGAIN = (
-    "The photos stay. They are not searched for this person's faces again while they are unchanged; a changed or a "
-    "new photo of them is."
+    "The photos stay. They are not searched for this person's faces again while they are unchanged, but by another "
+    "network, with lower thresholds, or where repair found a point lost; a changed or a new photo of them is."
 )
 SEARCHED_AGAIN = "A later session finds the faces again, of nobody; `trainyard run PATH --no-faces` does not look."
 BEGUN_ANEW = "Only the schema, the settings, the models' files and the installation's id are left."
@@ -31,7 +31,9 @@ def forget(
     path: Annotated[
         Path | None, typer.Argument(help="A photo or a folder with all photos in it; its files may be gone.")
     ] = None,
-    person: Annotated[int | None, typer.Option(help="A person by id, with all their faces.")] = None,
+    person: Annotated[
+        int | None, typer.Option(min=1, max=2**31 - 1, help="A person by id, with all their faces.")
+    ] = None,
     faces: Annotated[bool, typer.Option("--faces", help="All faces, groups and persons, of all networks.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Everything but the schema and the settings.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
