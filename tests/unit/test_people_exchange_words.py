@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from trainyard.people import exchange_records
-from trainyard.people.exchange_faces import Said, settle
+from trainyard.people.exchange_faces import Word, settle
 from trainyard.people.exchange_records import (
     BadExchange,
     FaceRecord,
@@ -109,15 +109,15 @@ def test_bytes_that_are_no_text_are_refused() -> None:
 # Which word stands
 
 ANNA, BOB = 1, 2
-UNKNOWN = Said()
+UNKNOWN = Word()
 
 
-def of(person: int, by: str = "person", **more: Any) -> Said:
-    return Said(person, by, similarity=0.9 if by == "engine" else None, **more)
+def of(person: int, by: str = "person", **more: Any) -> Word:
+    return Word(person, by, similarity=0.9 if by == "engine" else None, **more)
 
 
-def refusing(*persons: int, **more: Any) -> Said:
-    return Said(refused=frozenset(persons), **more)
+def refusing(*persons: int, **more: Any) -> Word:
+    return Word(refused=frozenset(persons), **more)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def refusing(*persons: int, **more: Any) -> Said:
         # Nobody knew it here.
         (UNKNOWN, of(ANNA), of(ANNA), "changed"),
         (UNKNOWN, of(ANNA, "engine"), of(ANNA, "engine"), "changed"),
-        (UNKNOWN, Said(ignored=True), Said(ignored=True), "changed"),
+        (UNKNOWN, Word(ignored=True), Word(ignored=True), "changed"),
         (UNKNOWN, refusing(BOB), refusing(BOB), "changed"),
         # The engine thought something here.
         (of(BOB, "engine"), of(ANNA), of(ANNA), "changed"),
@@ -134,18 +134,18 @@ def refusing(*persons: int, **more: Any) -> Said:
         (of(BOB, "engine"), of(ANNA, "engine"), of(BOB, "engine"), "kept"),
         (of(BOB, "engine"), of(BOB, "engine"), of(BOB, "engine"), "as_they_were"),
         (of(BOB, "engine"), refusing(BOB), refusing(BOB), "changed"),
-        (of(BOB, "engine"), Said(ANNA, "engine", 0.9, refused=frozenset({BOB})),
-         Said(ANNA, "engine", 0.9, refused=frozenset({BOB})), "changed"),
-        (of(BOB, "engine"), Said(ignored=True), of(BOB, "engine", ignored=True), "changed"),
+        (of(BOB, "engine"), Word(ANNA, "engine", 0.9, refused=frozenset({BOB})),
+         Word(ANNA, "engine", 0.9, refused=frozenset({BOB})), "changed"),
+        (of(BOB, "engine"), Word(ignored=True), of(BOB, "engine", ignored=True), "changed"),
         # Somebody said something here.
         (of(BOB), of(ANNA), of(BOB), "kept"),
         (of(ANNA), of(ANNA), of(ANNA), "as_they_were"),
         (of(ANNA), of(ANNA, "engine"), of(ANNA), "as_they_were"),
-        (of(BOB), Said(ignored=True), of(BOB), "kept"),
+        (of(BOB), Word(ignored=True), of(BOB), "kept"),
         (of(BOB), refusing(BOB), of(BOB), "as_they_were"),
         (of(BOB), refusing(ANNA), of(BOB, refused=frozenset({ANNA})), "changed"),
-        (Said(ignored=True), of(ANNA), Said(ignored=True), "kept"),
-        (Said(ignored=True), Said(ignored=True), Said(ignored=True), "as_they_were"),
+        (Word(ignored=True), of(ANNA), Word(ignored=True), "kept"),
+        (Word(ignored=True), Word(ignored=True), Word(ignored=True), "as_they_were"),
         # It was refused here.
         (refusing(ANNA), of(ANNA), refusing(ANNA), "kept"),
         (refusing(ANNA), of(ANNA, "engine"), refusing(ANNA), "kept"),
@@ -154,7 +154,7 @@ def refusing(*persons: int, **more: Any) -> Said:
     ],
 )  # fmt: skip
 def test_people_stand_before_the_engine_and_this_place_before_the_file(
-    here: Said, file: Said, after: Said, outcome: str
+    here: Word, file: Word, after: Word, outcome: str
 ) -> None:
     assert settle(here, file) == (after, outcome)
     assert settle(after, file)[0] == after  # once more changes nothing

@@ -8,7 +8,7 @@ Outcome = Literal["changed", "as_they_were", "kept"]
 
 
 @dataclass(frozen=True)
-class Said:
+class Word:
     """`by` is "person" or "engine"; `refused` are the persons that somebody said it is not."""
 
     person_id: int | None = None
@@ -22,13 +22,13 @@ class Said:
         """Whether somebody has said whose it is, or that it does not matter."""
         return self.by == "person" or self.ignored
 
-    def of(self, other: "Said") -> "Said":
+    def of(self, other: "Word") -> "Word":
         """Whose face it is as the other one says, but for whom it was said not to be."""
         if other.person_id is None or other.person_id in self.refused:
             return self
         return replace(self, person_id=other.person_id, by=other.by, similarity=other.similarity)
 
-    def unknown(self) -> "Said":
+    def unknown(self) -> "Word":
         return replace(self, person_id=None, by=None, similarity=None)
 
 
@@ -36,10 +36,10 @@ class Said:
 class FaceHere:
     id: UUID
     asset_id: int
-    said: Said
+    said: Word
 
 
-def settle(here: Said, file: Said) -> tuple[Said, Outcome]:
+def settle(here: Word, file: Word) -> tuple[Word, Outcome]:
     """What is to be said of a face, and what became of the file's word: whether it stands, stood already, or gave way.
 
     What people said here stands before what they said there, their word before the engine's, and the engine's here

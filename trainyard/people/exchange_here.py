@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from trainyard.face_models import active_face_model
-from trainyard.people.exchange_faces import FaceHere, Said
+from trainyard.people.exchange_faces import FaceHere, Word
 from trainyard.people.exchange_records import FaceRecord, GroupFace
 from trainyard.people.known_faces import as_shares
 from trainyard.people.overlap import match_boxes
@@ -44,7 +44,7 @@ def faces_here(connection: sa.Connection, photos: Collection[str]) -> dict[str, 
 
 
 def _face(row: sa.Row[Any]) -> BoxedFace:
-    said = Said(row.person_id, row.assigned_by, row.similarity, row.ignored_at is not None, frozenset(row.refused))
+    said = Word(row.person_id, row.assigned_by, row.similarity, row.ignored_at is not None, frozenset(row.refused))
     pixels = (row.box_left, row.box_top, row.box_right, row.box_bottom)
     box = as_shares(pixels, row.width or 1, row.height or 1)
     return BoxedFace(row.id, row.asset_id, said, box, row.cluster_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from trainyard.outbox import enqueue_persons, enqueue_photos
-from trainyard.people.exchange_faces import FaceHere, Outcome, Said, settle
+from trainyard.people.exchange_faces import FaceHere, Outcome, Word, settle
 from trainyard.people.exchange_here import BoxedFace, faces_here, matched, photos_here
 from trainyard.people.exchange_records import FaceRecord, GroupRecord, PersonRecord
 from trainyard.people.names import find_named, person_named
@@ -110,14 +110,14 @@ def names_in(record: PersonRecord | FaceRecord | GroupRecord) -> Sequence[str]:
     return []
 
 
-Changed = Sequence[tuple[FaceHere, Said]]
+Changed = Sequence[tuple[FaceHere, Word]]
 
 
 def import_faces(connection: sa.Connection, work: Import, records: Sequence[FaceRecord]) -> None:
     """Records of some photos, all of a photo together. Whom they name is held."""
     contents = {record.photo for record in records}
     photos, found = photos_here(connection, contents), matched(records, faces_here(connection, contents))
-    changed: list[tuple[FaceHere, Said]] = []
+    changed: list[tuple[FaceHere, Word]] = []
     for record, faces in found:
         file = _said(work, record)
         outcomes = []
@@ -149,12 +149,12 @@ def import_group(connection: sa.Connection, work: Import, record: GroupRecord) -
         work.counts.groups_as_they_were += 1
 
 
-def _said(work: Import, record: FaceRecord) -> Said:
+def _said(work: Import, record: FaceRecord) -> Word:
     refused = frozenset(work.persons[name] for name in record.rejected)
     if record.person is None:
-        return Said(ignored=record.ignored, refused=refused)
+        return Word(ignored=record.ignored, refused=refused)
     person_id = work.persons[record.person]
-    return Said(person_id, record.by or "person", record.similarity, record.ignored, refused)
+    return Word(person_id, record.by or "person", record.similarity, record.ignored, refused)
 
 
 def _count(counts: Imported, outcomes: Sequence[Outcome], *, known: bool) -> None:
