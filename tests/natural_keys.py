@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from tests.local_runs import Run
+from tests.points import ids_in
 from trainyard.payloads import time_text
 from trainyard.vectors import face_point, image_point
 
@@ -104,7 +105,7 @@ def check_vectors(run: Run) -> None:
         stored = [hashlib.sha256(vector.astype("<f4").tobytes()).digest() for vector in found.vectors]
         assert found.missing == []
         assert stored == list(hashes.values())
-        assert set(run.vectors.scroll_ids(collection)) == set(hashes)
+        assert set(ids_in(run.vectors, collection)) == set(hashes)
 
 
 IMAGE_PAYLOADS = """

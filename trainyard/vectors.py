@@ -258,11 +258,6 @@ class Vectors:
             return {id for id, payload in points if payload.get(field) in wanted}
         return {id for id, _ in self._scroll(collection, {field: values}, False)} if values else set()
 
-    @_guarded
-    def scroll_ids(self, collection: str) -> list[UUID]:
-        """Every id of a collection, ascending."""
-        return [id for id, _ in self._scroll(collection, {}, False)]
-
     def payload_pages(self, collection: str) -> Iterator[list[tuple[UUID, dict[str, Any]]]]:
         """Every point's id and payload, ascending by id, a page at a time; the points given may be deleted meanwhile.
 

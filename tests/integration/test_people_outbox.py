@@ -23,7 +23,7 @@ from tests.rows import add_model, add_step
 from trainyard.database import Database
 from trainyard.outbox import drain, enqueue_persons, enqueue_photos
 from trainyard.people import changes, faces, persons, prototypes
-from trainyard.people.prototypes import refresh
+from trainyard.people.prototypes import refresh_in
 from trainyard.tables import image_assets, person_prototypes, training_evidence
 from trainyard.vectors import Payload, Vectors, VectorsUnavailable, image_point
 
@@ -55,6 +55,9 @@ class Stores:
         self.clip = self.library.do(add_model, "clip")
         vectors.ensure_collection(FACES, DIMENSION, MODEL)
         vectors.ensure_collection(IMAGES, DIMENSION, MODEL)
+
+    def refresh(self, person_id: int) -> bool:
+        return self.database.transact(lambda connection: refresh_in(connection, self.vectors, person_id))
 
     def photo(self, number: int) -> UUID:
         """The photo's point, as embed leaves it; returns its id."""
@@ -365,7 +368,7 @@ def test_prototypes_are_of_faces_that_people_named(stores: Stores) -> None:
     row = stores.prototypes(anna)[0]
     assert np.frombuffer(row.embedding, "<f4").tolist() == one.tolist()
     late = stores.face(four, person_id=anna, assigned_by="engine")
-    assert refresh(stores.database, stores.vectors, anna) is False
+    assert stores.refresh(anna) is False
     assert late not in stores.faces_of(anna)
 
 
@@ -437,7 +440,7 @@ def test_a_person_has_prototypes_of_every_network(stores: Stores) -> None:
     assert stores.faces_of(anna) == {face}  # the other network's collection is not there
     stores.vectors.ensure_collection("faces-another", 3, "1" * 64)
     stores.vectors.upsert("faces-another", [elsewhere], np.eye(3, dtype=np.float32)[:1], [{}])
-    assert refresh(stores.database, stores.vectors, anna) is True
+    assert stores.refresh(anna) is True
     assert {(row.model_id, row.face_id) for row in stores.prototypes(anna)} == {
         (library.model, face),
         (other, elsewhere),
@@ -452,9 +455,9 @@ def test_a_prototype_outlives_its_point(stores: Stores) -> None:
     stores.drain()
     before = stores.prototypes(anna)
     stores.vectors.delete(FACES, ids[:1])
-    assert refresh(stores.database, stores.vectors, anna) is False
+    assert stores.refresh(anna) is False
     stores.vectors.delete_collection(FACES)
-    assert refresh(stores.database, stores.vectors, anna) is False
+    assert stores.refresh(anna) is False
     assert stores.prototypes(anna) == before
 
 
@@ -475,7 +478,7 @@ def test_two_refreshes_at_once_store_each_prototype_once(stores: Stores) -> None
     anna, ids = library.person("Anna"), [stores.face(look) for look in looks(4)]
     library.do(faces.assign, ids, anna)
     with ThreadPoolExecutor(4) as pool:
-        changed = list(pool.map(lambda _: refresh(stores.database, stores.vectors, anna), range(4)))
+        changed = list(pool.map(lambda _: stores.refresh(anna), range(4)))
     assert sorted(changed) == [False, False, False, True]
     assert len(stores.prototypes(anna, standing=False)) == 4
 

@@ -22,6 +22,7 @@ from tests.e2e.stores.qdrant import stand_in
 from tests.local_runs import Run, running
 from tests.natural_keys import check_vectors
 from tests.people_libraries import PHOTOS, Library, copied, faces_in, library, name_person, stores_of
+from tests.points import ids_in
 from tests.served import hold
 from trainyard import repair_findings
 from trainyard.active_sessions import SessionActive
@@ -106,7 +107,7 @@ def test_points_without_rows_are_deleted(here: Library) -> None:
 
 def test_lost_points_are_forgotten_and_made_anew_with_what_people_said(here: Library) -> None:
     with running(here.data_dir) as run:
-        points = run.vectors.scroll_ids("images-fake")
+        points = ids_in(run.vectors, "images-fake")
         run.vectors.delete("images-fake", points[:5])
         of_anna = faces_in(run, 1)
         run.vectors.delete("faces-fake", of_anna)
@@ -340,7 +341,7 @@ def test_a_session_that_begins_meanwhile_keeps_its_points(here: Library, monkeyp
 
         with pytest.raises(SessionActive, match="is pending"):
             list(find_drift(Repair(stores_of(run), True, begin)))
-        assert orphan in run.vectors.scroll_ids("images-fake")
+        assert orphan in ids_in(run.vectors, "images-fake")
 
 
 def test_servers_are_repaired_where_settings_name_both(

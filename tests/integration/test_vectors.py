@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.points import ids_in
 from trainyard.vectors import Vectors, VectorsBusy, VectorsUnavailable, VectorsUnusable, WrongCollection
 
 REPOSITORY = Path(__file__).parents[2]
@@ -117,7 +118,7 @@ def test_a_kill_while_writing_loses_no_batch_that_was_acknowledged(qdrant_dir: P
         for batch in range(acknowledged + 1):
             ids = [UUID(int=batch * 32 + row) for row in range(32)]
             assert hashes(vectors.retrieve("images", ids).vectors) == hashes(unit_vectors(32, batch))
-        assert vectors.count("images") == len(vectors.scroll_ids("images"))
+        assert vectors.count("images") == len(ids_in(vectors, "images"))
 
 
 def test_vectors_of_another_model_or_shape_are_refused(qdrant_dir: Path) -> None:
@@ -134,7 +135,7 @@ def test_vectors_of_another_model_or_shape_are_refused(qdrant_dir: Path) -> None
 def test_a_folder_that_is_gone_begins_empty(qdrant_dir: Path) -> None:
     with opened(qdrant_dir) as vectors:
         assert vectors.count("images") == 0
-        assert vectors.scroll_ids("images") == []
+        assert ids_in(vectors, "images") == []
 
 
 def test_a_folder_killed_at_its_very_first_write_begins_empty(qdrant_dir: Path) -> None:
@@ -173,7 +174,7 @@ def test_points_are_found_by_payload_and_deleted_by_id(qdrant_dir: Path) -> None
         assert vectors.ids_matching("images", "asset_id", []) == set()
         vectors.delete("images", [ids[3], uuid4()])
         assert vectors.ids_matching("images", "asset_id", [3, 5]) == {ids[5]}
-        assert vectors.scroll_ids("images") == sorted(set(ids) - {ids[3]})
+        assert ids_in(vectors, "images") == sorted(set(ids) - {ids[3]})
         matches = vectors.query("images", values[7], limit=2, where={"path": ["7.jpg", "8.jpg", "3.jpg"]})
     assert [match.id for match in matches] == [ids[7], ids[8]]
     assert matches[0].score == pytest.approx(1, abs=1e-5)

@@ -21,6 +21,7 @@ from qdrant_client import QdrantClient
 
 from tests.e2e.stores.qdrant import Qdrant, StandIn, qdrant, stand_in
 from tests.integration.test_vectors import DIMENSION, MODEL, REPOSITORY, hashes, unit_vectors
+from tests.points import ids_in
 from trainyard.vector_filters import INDEXES
 from trainyard.vectors import Vectors, VectorsUnavailable, VectorsUnusable, WrongCollection
 
@@ -102,7 +103,7 @@ def test_pods_with_threads_lose_nothing(server: Qdrant, vectors: Vectors) -> Non
     command = [sys.executable, "-c", UPSERT_AS_A_POD, server.url, server.api_key or "", name]
     pods = [subprocess.Popen([*command, str(pod)], cwd=REPOSITORY) for pod in range(3)]
     assert [pod.wait() for pod in pods] == [0, 0, 0]
-    assert vectors.scroll_ids(name) == [UUID(int=number) for number in range(240)]
+    assert ids_in(vectors, name) == [UUID(int=number) for number in range(240)]
     for seed in range(30):
         found = vectors.retrieve(name, [UUID(int=seed * 8 + row) for row in range(8)])
         assert hashes(found.vectors) == hashes(unit_vectors(8, seed))
@@ -140,7 +141,7 @@ def test_points_are_found_by_payload_and_deleted_by_id(vectors: Vectors, name: s
     assert vectors.ids_matching(name, "asset_id", []) == set()
     vectors.delete(name, [ids[3], uuid4()])
     assert vectors.ids_matching(name, "asset_id", [3, 5]) == {ids[5]}
-    assert vectors.scroll_ids(name) == sorted(set(ids) - {ids[3]})
+    assert ids_in(vectors, name) == sorted(set(ids) - {ids[3]})
     matches = vectors.query(name, values[7], limit=2, where={"path": ["7.jpg", "8.jpg", "3.jpg"]})
     assert [match.id for match in matches] == [ids[7], ids[8]]
     assert matches[0].score == pytest.approx(1, abs=1e-5)
@@ -150,7 +151,7 @@ def test_points_are_found_by_payload_and_deleted_by_id(vectors: Vectors, name: s
 def test_more_points_than_a_page_are_all_found(vectors: Vectors, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trainyard.vectors.PAGE", 7)
     ids, _ = filled(vectors, name, 30)
-    assert vectors.scroll_ids(name) == sorted(ids)
+    assert ids_in(vectors, name) == sorted(ids)
     assert vectors.ids_matching(name, "asset_id", list(range(20))) == set(ids[:20])
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from trainyard.database import Database
 from trainyard.model_points import PointsOf, present
 from trainyard.people.coverage import COVERED, choose
 from trainyard.vectors import Vectors
 
-__all__ = ["choose", "refresh", "refresh_in"]
+__all__ = ["choose", "refresh_in"]
 
 LOCK = 7_260_114  # any fixed number: the first half of the advisory lock's key, the person's id being the other
 
@@ -45,13 +44,11 @@ STORE = sa.text("""
 """)
 
 
-def refresh(database: Database, vectors: Vectors, person_id: int) -> bool:
-    """Choose a person's prototypes anew, for every network; returns whether any changed. Raises VectorsUnavailable."""
-    return database.transact(lambda connection: refresh_in(connection, vectors, person_id))
-
-
 def refresh_in(connection: sa.Connection, vectors: Vectors, person_id: int) -> bool:
-    """The same in a transaction. Two at once of one person take turns, so that none is stored twice."""
+    """Choose a person's prototypes anew, for every network; returns whether any changed. Raises VectorsUnavailable.
+
+    Two at once of one person take turns, so that none is stored twice.
+    """
     connection.execute(TAKE_TURN, {"lock": LOCK, "person_id": person_id})
     faces: dict[int, list[sa.Row[Any]]] = defaultdict(list)
     for row in connection.execute(FACES, {"person_id": person_id, "most": MOST_FACES}):
