@@ -26,6 +26,10 @@ def library(tmp_path: Path) -> Path:
     return write_gallery(tmp_path / "photos")
 
 
+def refuse(route: Route) -> None:
+    route.fulfill(status=503, json={"title": "Service Unavailable", "detail": "A database cannot be reached."})
+
+
 def test_from_a_folder_of_photos_to_everybody_found_by_name(
     page: Page, server: Served, library: Path, screenshots: Path
 ) -> None:
@@ -173,8 +177,10 @@ def test_two_people_are_merged_and_parted_again(page: Page, known: Served, scree
 
 
 def test_a_person_is_renamed_where_the_name_stands(page: Page, known: Served) -> None:
-    anna, ben = name_by_api(known, 0, "Anna"), name_by_api(known, 1, "Ben")
-    page.goto(f"{known.url}/#/people/{anna}")
+    name_by_api(known, 0, "Anna")
+    ben = name_by_api(known, 1, "Ben")
+    open_people(page, known)
+    people(page).get_by_role("link", name=re.compile("^Anna")).click()
     expect(page.get_by_role("heading", name="Anna")).to_be_visible()
     page.get_by_role("button", name="Rename").click()
     page.get_by_label("Name", exact=True).fill("Hannah")
@@ -190,6 +196,8 @@ def test_a_person_is_renamed_where_the_name_stands(page: Page, known: Served) ->
     page.get_by_role("button", name="They are the same: merge into Ben").click()
     expect(page).to_have_url(re.compile(f"#/people/{ben}$"))
     expect(toast(page)).to_contain_text("one person")
+    page.go_back()
+    expect(page).to_have_url(re.compile("#/people$"))
 
 
 def test_wrong_faces_are_taken_out_and_the_best_one_is_the_cover(page: Page, known: Served, screenshots: Path) -> None:
@@ -215,12 +223,16 @@ def test_wrong_faces_are_taken_out_and_the_best_one_is_the_cover(page: Page, kno
 
 def test_a_deleted_persons_faces_are_unknown_again_until_that_is_undone(page: Page, known: Served) -> None:
     anna = name_by_api(known, 0, "Anna")
-    page.goto(f"{known.url}/#/people/{anna}")
+    page.goto(f"{known.url}/#/photos")
+    open_people(page, known)
+    people(page).get_by_role("link", name=re.compile("^Anna")).click()
     page.get_by_role("button", name="Delete").click()
     expect(page).to_have_url(re.compile("#/people$"))
     expect(toast(page)).to_contain_text("Anna is deleted")
     undo(page)
     expect(people(page)).to_have_count(1)
+    page.go_back()
+    expect(page).to_have_url(re.compile("#/photos$"))
     page.goto(f"{known.url}/#/people/{anna + 1000}")
     expect(page.get_by_role("heading", name="There is no such person")).to_be_visible()
 
@@ -242,7 +254,19 @@ def test_a_persons_photos_show_where_the_face_is(page: Page, known: Served, scre
     expect(page.get_by_role("link", name="Next photo")).to_be_visible()
 
 
+def test_photos_of_a_person_that_could_not_be_read_are_read_later(page: Page, known: Served) -> None:
+    anna = name_by_api(known, 0, "Anna")
+    page.route("**/persons/*/photos?*", refuse)
+    page.goto(f"{known.url}/#/people/{anna}")
+    expect(page.get_by_role("alert")).to_have_text("A database cannot be reached.")
+    page.unroute("**/persons/*/photos?*")
+    reread(page)
+    expect(page.get_by_role("list", name="Photos of Anna").get_by_role("link").first).to_be_visible()
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
 def test_a_group_is_looked_through_before_it_is_named(page: Page, known: Served, screenshots: Path) -> None:
+    page.goto(f"{known.url}/#/photos")
     groups = open_people(page, known)
     groups.first.get_by_role("link", name="See all").click()
     faces = page.get_by_role("list", name="Faces of this group").get_by_role("listitem")
@@ -252,10 +276,32 @@ def test_a_group_is_looked_through_before_it_is_named(page: Page, known: Served,
     faces.nth(0).get_by_role("checkbox").check()
     page.get_by_role("button", name="Ignore").click()
     expect(faces).to_have_count(there - 1)
-    page.get_by_label("Name of this person").fill("Anna")
+    name = page.get_by_label("Name of this person")
+    faces.first.get_by_role("checkbox").check()
+    faces.last.get_by_role("checkbox").click(modifiers=["Shift"])
+    page.get_by_role("button", name="Ignore").click()
+    expect(page.get_by_text("Nobody is in this group any more")).to_be_visible()
+    expect(name).to_be_hidden()
+    undo(page)
+    expect(faces).to_have_count(there - 1)
+    expect(faces.last).to_be_visible()
+    name.fill("Anna")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("#/people$"))
     expect(people(page).first).to_contain_text("Anna")
+    page.go_back()
+    expect(page).to_have_url(re.compile("#/photos$"))
+
+
+def test_a_group_that_cannot_be_read_or_never_was_says_so(page: Page, known: Served) -> None:
+    page.route("**/clusters/*", refuse)
+    page.goto(f"{known.url}/#/people/groups/1")
+    expect(page.get_by_role("alert")).to_have_text("A database cannot be reached.")
+    expect(page.get_by_label("Name of this person")).to_be_hidden()
+    page.unroute("**/clusters/*")
+    page.goto(f"{known.url}/#/people/groups/99999999999")
+    expect(page.get_by_text("Nobody is in this group any more")).to_be_visible()
+    expect(page.get_by_label("Name of this person")).to_be_hidden()
 
 
 def test_two_browsers_name_the_same_group_at_once(browser: Browser, page: Page, known: Served) -> None:
@@ -304,9 +350,6 @@ def test_nothing_typed_names_nobody(page: Page, known: Served, words: str) -> No
 
 
 def test_a_name_that_the_server_does_not_take_is_said_at_the_field(page: Page, known: Served) -> None:
-    def refuse(route: Route) -> None:
-        route.fulfill(status=503, json={"title": "Service Unavailable", "detail": "A database cannot be reached."})
-
     groups = open_people(page, known)
     page.route("**/persons?query=*", lambda route: route.abort())  # nobody can be looked up either
     page.route("**/clusters/*/name", refuse)
@@ -341,5 +384,13 @@ def test_where_nobody_is_the_page_says_what_to_do(page: Page, server: Served, sc
     page.goto(f"{server.url}/#/people")
     expect(page.get_by_role("heading", name="Nobody here yet")).to_be_visible()
     shoot(page, screenshots, "people-empty")
+    for lists in ("**/persons?*", "**/clusters?*"):  # of what cannot be read it is not said that there is none
+        page.route(lists, refuse)
+        reread(page)
+        expect(page.get_by_role("alert")).to_have_text("A database cannot be reached.")
+        expect(page.get_by_role("heading", name="Nobody here yet")).to_be_hidden()
+        page.unroute(lists)
+        reread(page)
+        expect(page.get_by_role("heading", name="Nobody here yet")).to_be_visible()
     page.locator("main").get_by_role("link", name="New session").click()
     expect(page.get_by_role("heading", name="New session")).to_be_visible()
