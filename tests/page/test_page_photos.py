@@ -297,6 +297,37 @@ def test_photos_of_people_together_are_found(page: Page, known: Served, screensh
     expect(chosen).to_have_count(2)
 
 
+READ_MEANWHILE = """async () => {
+    const { PagedList } = await import("/page/photos/paged_list.js");
+    let all = Array.from({ length: 300 }, (_, number) => number);
+    const answers = [];
+    const answer = () => answers.splice(0).forEach((one) => one());
+    const list = new PagedList((after) => {
+        const items = all.filter((number) => number > (after ?? -1)).slice(0, 100);
+        return new Promise((read) => answers.push(() => read({ items, nextPageToken: items.at(-1) })));
+    });
+    const first = list.reread();
+    answer();
+    await first;
+    const before = [list.want(0, 100), list.want(0, 100)];
+    const late = answers.splice(0); // of the list as it was
+    all = all.slice(10);
+    const again = list.reread();
+    answer();
+    await again;
+    const after = [list.want(0, 100), list.want(0, 100)];
+    late.forEach((one) => one());
+    answer();
+    await Promise.all([...before, ...after]);
+    return Array.from({ length: list.length }, (_, at) => list.item(at));
+}"""
+
+
+def test_a_list_that_is_reread_while_it_grows_has_neither_doubles_nor_gaps(page: Page, server: Served) -> None:
+    page.goto(server.url)
+    assert page.evaluate(READ_MEANWHILE) == list(range(10, 210))
+
+
 def images_of(server: Served, who: int) -> list[Any]:
     ids = faces_of(server.run, who)
     return server.run.rows("SELECT asset_id AS image FROM face_instances WHERE id = ANY(:ids)", ids=ids)
