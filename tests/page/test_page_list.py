@@ -1,5 +1,6 @@
 """The list of all sessions."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,10 @@ def test_older_sessions_are_a_button_away(page: Page, server: Served, library: P
     page.goto(server.url)
     rows = listed(page)
     expect(rows).to_have_count(25)
+    rows.nth(24).get_by_role("link").click()
+    expect(page).to_have_url(re.compile(r"#/sessions/6$"))
+    page.go_back()
+    expect(rows.nth(24)).to_be_in_viewport()
     page.get_by_role("button", name="More sessions").click()
     expect(rows).to_have_count(30)
     expect(page.get_by_role("button", name="More sessions")).to_be_hidden()
