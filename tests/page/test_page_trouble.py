@@ -152,6 +152,15 @@ def serving_at(port: int, data_dir: Path, library: Path) -> Iterator[tuple[Serve
         gate.open()  # only now: the batch it held is the last
 
 
+def test_what_one_view_cannot_reach_is_not_said_on_the_next(page: Page, server: Served) -> None:
+    page.route("**/training/sessions?*", lambda route: route.abort())
+    page.goto(server.url)
+    expect(page.locator("#connection")).to_contain_text("Connection lost, trying again…")
+    page.get_by_role("link", name="People").click()
+    expect(page.get_by_role("heading", name="Nobody here yet")).to_be_visible()
+    expect(page.locator("#connection")).to_be_empty()
+
+
 def test_the_list_outlives_a_restart_too(page: Page, data_dir: Path, library: Path) -> None:
     with serving_at(0, data_dir, library) as (server, gate):
         port = int(server.url.rsplit(":", 1)[1])
