@@ -147,6 +147,16 @@ def test_the_next_faces_are_loaded_before_they_are_asked_about(page: Page, known
         )
 
 
+def test_who_is_asked_about_is_found_behind_many_others(page: Page, known: Served) -> None:
+    known.run.rows("INSERT INTO persons (name) SELECT 'Guest ' || n FROM generate_series(1, 120) AS n RETURNING id")
+    suggest(known, 0, "Anna")
+    page.goto(f"{known.url}/#/people")
+    invitation = page.get_by_role("region", name="Suggestions")
+    expect(invitation).to_contain_text("5+ faces look like Anna.")
+    invitation.get_by_role("link").click()
+    expect(page.get_by_role("heading", name="Is this Anna?")).to_be_visible()
+
+
 def test_many_are_answered_at_once(page: Page, known: Served, screenshots: Any) -> None:
     anna = suggest(known, 0, "Anna")
     page.goto(f"{known.url}/#/people/{anna}/suggestions")
