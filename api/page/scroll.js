@@ -34,6 +34,12 @@ export function goBack(href) {
   else location.hash = href;
 }
 
+/** Leave what is no more: Back does not lead here again. */
+export function leaveFor(href) {
+  if (history.state?.behind === href) history.back();
+  else goInPlace(href);
+}
+
 /** Have a new entry of the history know the address behind it (none: it is the first). */
 export function knowBehind(address) {
   if (!history.state) history.replaceState({ behind: address }, "");

@@ -8,6 +8,7 @@ import { callout, factList, noteList } from "/page/facts.js";
 import { failureTable } from "/page/failures.js";
 import { LiveProgress } from "/page/live.js";
 import { progressPanel } from "/page/progress.js";
+import { leaveFor } from "/page/scroll.js";
 import { sessionHead } from "/page/session_head.js";
 import { folderName, isActive, percent, phaseName } from "/page/words.js";
 
@@ -144,6 +145,4 @@ function layout(parts, isOperator) {
   );
 }
 
-function leaveForList() {
-  location.hash = "#/sessions";
-}
+const leaveForList = () => leaveFor("#/sessions");

@@ -233,6 +233,11 @@ def test_a_deleted_persons_faces_are_unknown_again_until_that_is_undone(page: Pa
     expect(people(page)).to_have_count(1)
     page.go_back()
     expect(page).to_have_url(re.compile("#/photos$"))
+    page.goto(f"{known.url}/#/people/{anna}")
+    page.get_by_role("button", name="Delete").click()
+    expect(page).to_have_url(re.compile("#/people$"))
+    page.go_back()
+    expect(page).to_have_url(re.compile("#/photos$"))  # not where she was
     page.goto(f"{known.url}/#/people/{anna + 1000}")
     expect(page.get_by_role("heading", name="There is no such person")).to_be_visible()
 

@@ -7,7 +7,7 @@ import { change, onPeopleChanged } from "/page/parts/changes.js";
 import { idOrName, personField } from "/page/parts/combobox.js";
 import { faceList } from "/page/parts/face_list.js";
 import { selection } from "/page/parts/selection.js";
-import { backLink, goBack } from "/page/scroll.js";
+import { backLink, leaveFor } from "/page/scroll.js";
 import { faces } from "/page/words.js";
 
 const NONE = "Nobody is in this group any more: the faces have names, or were grouped anew.";
@@ -75,4 +75,4 @@ export async function groupView(main, { parameters: [id], signal, mayChange, tit
   return refresh();
 }
 
-const leave = () => goBack("#/people"); // here is nothing left to see
+const leave = () => leaveFor("#/people"); // here is nothing left to see

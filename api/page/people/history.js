@@ -1,7 +1,7 @@
 // What was done to people and faces in the last 24 hours, each with a way back.
 
 import { element, setOptionalText, setText } from "/page/dom.js";
-import { onPeopleChanged, undoChange } from "/page/parts/changes.js";
+import { changedNothing, onPeopleChanged, undoChange } from "/page/parts/changes.js";
 import { listing } from "/page/parts/listing.js";
 import { toast } from "/page/parts/toast.js";
 import { backLink } from "/page/scroll.js";
@@ -55,7 +55,7 @@ function changeRow(change, mayChange) {
     setText(sentence, now.sentence);
     node.classList.toggle("undone", Boolean(now.undoneAt));
     const hadFocus = document.activeElement === undo;
-    undo.hidden = Boolean(now.undoneAt) || new Date(now.undoUntil) < new Date();
+    undo.hidden = changedNothing(now) || Boolean(now.undoneAt) || new Date(now.undoUntil) < new Date();
     if (hadFocus && undo.hidden) nextUndo(node)?.focus();
     undo.setAttribute("aria-label", `Undo: ${now.sentence}`);
   }

@@ -5,7 +5,7 @@ import { element, setText } from "/page/dom.js";
 import { change } from "/page/parts/changes.js";
 import { avatar } from "/page/parts/face.js";
 import { personName } from "/page/people/person_name.js";
-import { goBack } from "/page/scroll.js";
+import { leaveFor } from "/page/scroll.js";
 import { count, faces, photos } from "/page/words.js";
 
 /** `tabs` are the parts of the page by name, each with its `label`; `tab` is the one that is shown. */
@@ -32,7 +32,7 @@ export function personHead(id, { tabs, tab }, context) {
     forget.disabled = true;
     try {
       await change(() => remove(`/persons/${id}`));
-      goBack("#/people");
+      leaveFor("#/people");
     } catch (error) {
       forget.disabled = false;
       trouble.hidden = false;

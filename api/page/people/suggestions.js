@@ -73,8 +73,11 @@ export async function suggestionsView(main, { query, signal, mayChange, announce
 }
 
 function answerButton(label, key, does, classes = "") {
-  return element("button", { type: "button", class: classes, "aria-keyshortcuts": key, onclick: does },
-    label, element("kbd", { "aria-hidden": "true" }, key));
+  const onceHeld = (event) => event.repeat && event.key === "Enter" && event.preventDefault(); // as by its letter
+  return element(
+    "button", { type: "button", class: classes, "aria-keyshortcuts": key, onclick: does, onkeydown: onceHeld },
+    label, element("kbd", { "aria-hidden": "true" }, key),
+  );
 }
 
 function leftWord(queue, person) {
