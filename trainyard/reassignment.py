@@ -96,6 +96,6 @@ def _ask(connection: sa.Connection, options: dict[str, Any]) -> int:
     asked = {"asked_by": ASKED_BY, "ended": sorted(ENDED), "id": session_id}
     for earlier in connection.scalars(EARLIER, asked).all():
         with suppress(NoSuchSession):  # somebody has hidden it just now
-            sessions.delete(connection, earlier)
-        connection.execute(FORGET_WORK, {"id": earlier})
+            if sessions.delete(connection, earlier).code == "Deleted":  # and not: it is about to be retried
+                connection.execute(FORGET_WORK, {"id": earlier})
     return session_id
