@@ -55,6 +55,7 @@ EXIT_CODES = {
     "sqlalchemy.exc.ArgumentError": EXIT_UNUSABLE,
     "sqlalchemy.exc.OperationalError": EXIT_FAILED,
     "trainyard.active_sessions.SessionActive": EXIT_UNUSABLE,
+    "trainyard.collection_erasure.NetworkShown": EXIT_UNUSABLE,
     "trainyard.database.DatabaseUnavailable": EXIT_FAILED,
     "trainyard.database.SchemaMismatch": EXIT_UNUSABLE,
     "trainyard.decoder_process.ChildNotStarted": EXIT_FAILED,

@@ -10,7 +10,6 @@ from trainyard.active_sessions import check_idle, keep_idle
 from trainyard.erasure import Erased, collections_of, tell_stores
 from trainyard.face_models import active_face_model
 from trainyard.outbox import enqueue_photos
-from trainyard.people.errors import PeopleError
 from trainyard.stores import Stores
 from trainyard.tables import metadata
 from trainyard.thumbnail_files import Box
@@ -102,7 +101,7 @@ def erase_network(stores: Stores, model_id: int) -> Erased:
     return Erased(faces=stores.database.transact(work), vectors=vectors, thumbnails=thumbnails)
 
 
-class NetworkShown(PeopleError):
+class NetworkShown(Exception):
     """Its faces are those that people see and name."""
 
     def __init__(self, collection: str) -> None:
