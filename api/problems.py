@@ -154,7 +154,7 @@ async def _no_session(request: Request, error: Exception) -> JSONResponse:
 
 async def _people(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, PeopleError)
-    holder = (error.person_id or None) if isinstance(error, NameTaken) else None  # 0: nobody knows who it was
+    holder = error.person_id if isinstance(error, NameTaken) else None
     return problem_response(PEOPLE_STATUSES.get(type(error), 404), error.code, error.sentence, person_id=holder)
 
 

@@ -69,6 +69,14 @@ def module_database_url(postgres_url: str, session_dir: Path) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def engine(module_database_url: str) -> Iterator[sa.Engine]:
+    """Of that database."""
+    engine = sa.create_engine(module_database_url)
+    yield engine
+    engine.dispose()
+
+
 @pytest.fixture
 def qdrant_dir(tmp_path: Path) -> Path:
     return tmp_path / "qdrant"

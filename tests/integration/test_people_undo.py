@@ -14,13 +14,6 @@ from trainyard.people.changes import Change
 from trainyard.people.errors import AlreadyUndone, NameTaken, NoSuchChange, PeopleError, TooLateToUndo
 
 
-@pytest.fixture(scope="module")
-def engine(module_database_url: str) -> Iterator[sa.Engine]:
-    engine = sa.create_engine(module_database_url)
-    yield engine
-    engine.dispose()
-
-
 @pytest.fixture
 def library(engine: sa.Engine) -> Iterator[Library]:
     yield Library.made(engine)

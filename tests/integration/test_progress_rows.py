@@ -27,13 +27,6 @@ FILL = sa.text("""
 """)
 
 
-@pytest.fixture(scope="module")
-def engine(module_database_url: str) -> Iterator[sa.Engine]:
-    engine = sa.create_engine(module_database_url)
-    yield engine
-    engine.dispose()
-
-
 @pytest.fixture
 def connection(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that is never committed."""

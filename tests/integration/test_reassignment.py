@@ -19,19 +19,13 @@ MANY = 2_000
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[sa.Engine]:
-    engine = sa.create_engine(database_url)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def connection(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A transaction that is never committed."""
     with engine.connect() as connection:
         yield connection
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def library(engine: sa.Engine) -> Library:
     return Library.made(engine)
 

@@ -41,9 +41,9 @@ class NoSuchSuggestion(PeopleError):
 
 
 class NameTaken(PeopleError):
-    """`person_id` is who has the name."""
+    """`person_id` is who has the name; None where they have lost it again meanwhile."""
 
-    def __init__(self, name: str, person_id: int) -> None:
+    def __init__(self, name: str, person_id: int | None) -> None:
         super().__init__(
             f"There is a person called {name} already. Choose another name, or make the two one person by a merge."
         )

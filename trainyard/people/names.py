@@ -40,7 +40,7 @@ def create(connection: sa.Connection, name: str) -> int:
     taken = find_named(connection, name)
     made = None if taken is not None else connection.scalars(MAKE, {"name": name}).one_or_none()
     if made is None:
-        raise NameTaken(name, taken or find_named(connection, name) or 0)
+        raise NameTaken(name, taken or find_named(connection, name))
     return made
 
 
@@ -59,7 +59,7 @@ def call(connection: sa.Connection, person_id: int, name: str) -> None:
     """Give a person a name. Raises NameTaken."""
     taken = find_named(connection, name)
     if taken not in (None, person_id):
-        raise NameTaken(name, taken or 0)
+        raise NameTaken(name, taken)
     statement = sa.text("UPDATE persons SET name = :name WHERE id = :id")
     _unique(connection, statement, {"id": person_id, "name": name}, name)
 
@@ -68,7 +68,7 @@ def bring_back(connection: sa.Connection, person_id: int, name: str) -> None:
     """Undo the deletion of a person. Raises NameTaken."""
     taken = find_named(connection, name)
     if taken not in (None, person_id):
-        raise NameTaken(name, taken or 0)
+        raise NameTaken(name, taken)
     statement = sa.text("UPDATE persons SET deleted_at = NULL WHERE id = :id")
     _unique(connection, statement, {"id": person_id}, name)
 
@@ -78,4 +78,4 @@ def _unique(connection: sa.Connection, statement: sa.TextClause, values: dict[st
         with connection.begin_nested():
             connection.execute(statement, values)
     except sa.exc.IntegrityError as error:  # somebody took the name at this moment
-        raise NameTaken(name, find_named(connection, name) or 0) from error
+        raise NameTaken(name, find_named(connection, name)) from error
